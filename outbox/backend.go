@@ -1,0 +1,121 @@
+package outbox
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"millrace/event"
+)
+
+// backend is where rows lie: Postgres or memory. It knows no types: states are
+// JSON, side rows are lists of field values.
+type backend interface {
+	begin(ctx context.Context, opts lockOptions) (session, error)
+	load(ctx context.Context, id event.OrderID) (state []byte, ok bool, err error)
+}
+
+// session is one transaction. Its calls come in the order they are listed in.
+type session interface {
+	// insertMissing makes sure the rows of create, out of all, and the side rows exist.
+	insertMissing(ctx context.Context, all, create []event.OrderID, sides []string) error
+	// lock returns the rows that could be locked; missing ones and those held
+	// elsewhere are told apart in the result.
+	lock(ctx context.Context, ids []event.OrderID) (locked, error)
+	// lockSides returns the fields of those keys that exist, and the keys that are held elsewhere.
+	lockSides(ctx context.Context, keys []string) (fields map[string][]any, held map[string]bool, err error)
+	// inLedger returns which ids the ledger holds already. The side rows are locked by then.
+	inLedger(ctx context.Context, ids []string) (map[string]bool, error)
+	write(ctx context.Context, out *outcome) error
+	commit(ctx context.Context) error
+	// rollback after commit does nothing.
+	rollback()
+}
+
+type locked struct {
+	rows    map[event.OrderID]*record
+	unknown map[event.OrderID]bool // no such row
+	now     time.Time              // the database's clock
+}
+
+// record is a row as it is stored.
+type record struct {
+	id            event.OrderID
+	state         []byte
+	version       int64
+	said          int64
+	processed     []string
+	commands      []string
+	waiting       []string
+	correlationID string
+}
+
+// outcome is all that one transaction writes.
+type outcome struct {
+	rows     []rowWrite
+	entries  []entryWrite
+	waits    []waitWrite
+	waitsEnd []waitKey
+	sides    []sideWrite
+	ledger   []ledgerWrite
+	sums     []Sum
+	messages message.Messages
+}
+
+func (o *outcome) empty() bool {
+	return len(o.rows) == 0 && len(o.sides) == 0 && len(o.ledger) == 0
+}
+
+type rowWrite struct {
+	record           // as it is to be
+	newIDs  []string // what to append to the processed ids
+	columns []string // in the order of Table.Columns
+}
+
+type entryWrite struct {
+	orderID       event.OrderID
+	version       int64
+	eventID       string
+	entry         Entry
+	correlationID string
+	causationID   string
+}
+
+type waitKey struct {
+	id   event.OrderID
+	step string
+}
+
+type waitWrite struct {
+	waitKey
+	after   time.Duration
+	claimed bool
+}
+
+type sideWrite struct {
+	key    string
+	fields []any
+}
+
+type ledgerWrite struct {
+	id            string
+	key           string
+	state         []byte
+	correlationID string
+}
+
+// sorted sorts and removes doubles: every process locks in the same order.
+func sorted[T ~string](s []T) []T {
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+func setOf[T comparable](s []T) map[T]bool {
+	set := make(map[T]bool, len(s))
+	for _, v := range s {
+		set[v] = true
+	}
+	return set
+}

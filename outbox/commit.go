@@ -1,0 +1,234 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"millrace/event"
+)
+
+// lockOptions say what to do about rows somebody else holds.
+type lockOptions struct {
+	wait      bool // wait for the order's row (an update set aside) instead of skipping it
+	skipSides bool // leave out updates whose side rows are held instead of waiting for them
+}
+
+// commit runs a batch to its end: every member is answered, or back in the queue
+// because its row is held elsewhere.
+//
+// Whatever fails for a reason that may pass is run again as a whole, with the same causes: what did
+// commit (the answer to COMMIT can get lost) is then found processed. Only errors that
+// the data itself causes are hunted down to the one guilty member, so that the others get through.
+func (s *Store[S, V]) commit(ctx context.Context, batch []*member[S, V], opts lockOptions) {
+	pause := retryAfterFailure
+	for {
+		held, answers, err := s.attempt(ctx, batch, opts)
+		if err == nil {
+			for _, a := range answers {
+				a.member.done <- a.err
+			}
+			s.later(ctx, held)
+			return
+		}
+		switch kindOf(err) {
+		case guilty:
+			if len(batch) == 1 {
+				batch[0].done <- &RefusedError{err}
+				return
+			}
+			s.split(ctx, batch, opts)
+			return
+		case lockTimeout:
+			switch {
+			case opts.wait: // set aside already: the row is still held, ask again
+			case !opts.skipSides:
+				opts.skipSides = true
+				continue
+			case len(batch) == 1:
+				batch[0].held = maxHeld
+				s.later(ctx, batch)
+				return
+			default:
+				s.split(ctx, batch, opts)
+				return
+			}
+		default:
+			s.log.WarnContext(ctx, "the database refused a transaction; trying again", "updates", len(batch), "in", pause, "error", err)
+		}
+		if batch = s.stillWanted(ctx, batch); len(batch) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxRetryPause)
+	}
+}
+
+func (s *Store[S, V]) split(ctx context.Context, batch []*member[S, V], opts lockOptions) {
+	half := len(batch) / 2
+	s.commit(ctx, batch[:half], opts)
+	s.commit(ctx, batch[half:], opts)
+}
+
+// stillWanted drops members whose caller has left; with the store's own end, all of them.
+func (s *Store[S, V]) stillWanted(ctx context.Context, batch []*member[S, V]) []*member[S, V] {
+	var wanted []*member[S, V]
+	for _, m := range batch {
+		switch {
+		case ctx.Err() != nil:
+			m.done <- ErrStopped
+		case m.ctx.Err() != nil:
+			m.done <- m.ctx.Err()
+		default:
+			wanted = append(wanted, m)
+		}
+	}
+	return wanted
+}
+
+type answer[S, V any] struct {
+	member *member[S, V]
+	err    error
+}
+
+// transactionLimit bounds a store transaction. The relay relies on it: a row with
+// a lower id than one it has sent cannot appear later than this.
+const transactionLimit = 5 * time.Second
+
+// attempt runs a batch as one transaction. It returns the members that found their row held, and
+// an answer for each of the others; with an error nothing was committed, or it is
+// not known whether it was.
+func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts lockOptions) (held []*member[S, V], answers []answer[S, V], err error) {
+	// The transaction does not end with the store: half-done work is finished, within the limit.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transactionLimit)
+	defer cancel()
+	tx, err := s.backend.begin(ctx, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer tx.rollback()
+
+	w, err := s.prepare(ctx, tx, batch, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, m := range batch {
+		switch outcome := w.run(m); {
+		case errors.Is(outcome, errHeld):
+			held = append(held, m)
+		default:
+			answers = append(answers, answer[S, V]{m, outcome})
+		}
+	}
+	out, err := w.outcome()
+	if err != nil {
+		return nil, nil, err
+	}
+	if out.empty() {
+		return held, answers, nil
+	}
+	claims := s.reserve(out, w)
+	if err := tx.write(ctx, out); err != nil {
+		s.unreserve(claims)
+		return nil, nil, err
+	}
+	if err := tx.commit(ctx); err != nil {
+		s.unreserve(claims)
+		return nil, nil, err
+	}
+	if len(claims) > 0 {
+		s.effects.Start(claims)
+	}
+	if len(out.messages) > 0 {
+		s.wake()
+	}
+	return held, answers, nil
+}
+
+// prepare locks what the batch needs: the orders' rows, then their side rows.
+func (s *Store[S, V]) prepare(ctx context.Context, tx session, batch []*member[S, V], opts lockOptions) (*work[S, V], error) {
+	var (
+		want, create []event.OrderID
+		sideCreate   []string
+		ledger       []string
+	)
+	for _, m := range batch {
+		switch {
+		case m.id == "":
+			sideCreate = append(sideCreate, m.keys(nil)...)
+			ledger = append(ledger, m.cause.ID)
+		default:
+			want = append(want, m.id)
+			if m.create {
+				create = append(create, m.id)
+			}
+		}
+	}
+	want, create, sideCreate = sorted(want), sorted(create), sorted(sideCreate)
+	// Every row that is missing is inserted before any row is locked: the other way round, two
+	// processes whose batches overlap on new orders deadlock.
+	if err := tx.insertMissing(ctx, want, create, sideCreate); err != nil {
+		return nil, err
+	}
+	locked, err := tx.lock(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	w, err := newWork(s, locked)
+	if err != nil {
+		return nil, err
+	}
+	if s.table.Side == nil {
+		return w, nil
+	}
+	keys := sorted(append(w.keys(batch), sideCreate...))
+	if len(keys) == 0 {
+		return w, nil
+	}
+	if w.sides, w.sideHeld, err = tx.lockSides(ctx, keys); err != nil {
+		return nil, err
+	}
+	w.sideAsked = setOf(keys)
+	if w.inLedger, err = tx.inLedger(ctx, ledger); err != nil {
+		return nil, err
+	}
+	return w, w.decodeSides()
+}
+
+// reserve asks the executor for places for the effects that are due at once, marks
+// that many as claimed in what is about to be written, and returns the claims.
+func (s *Store[S, V]) reserve(out *outcome, w *work[S, V]) []Claim[S] {
+	if s.effects == nil {
+		return nil
+	}
+	atOnce := 0
+	for _, wait := range out.waits {
+		if wait.after == 0 {
+			atOnce++
+		}
+	}
+	if atOnce == 0 {
+		return nil
+	}
+	granted := s.effects.Reserve(atOnce)
+	claims := make([]Claim[S], 0, granted)
+	for i := range out.waits {
+		if len(claims) == granted {
+			break
+		}
+		if wait := &out.waits[i]; wait.after == 0 {
+			wait.claimed = true
+			claims = append(claims, Claim[S]{OrderID: wait.id, Step: wait.step, Attempt: 1, Since: w.now, Row: w.rows[wait.id].current})
+		}
+	}
+	return claims
+}
+
+func (s *Store[S, V]) unreserve(claims []Claim[S]) {
+	if len(claims) > 0 {
+		s.effects.Unreserve(len(claims))
+	}
+}

@@ -1,0 +1,265 @@
+package outbox
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
+
+	"millrace/event"
+)
+
+// maxCommands is how many ids of requests and callbacks a row remembers; beyond that the oldest are
+// forgotten. Those ids come from outside, so something has to bound them.
+const maxCommands = 256
+
+// errHeld means: the row, or a side row, is locked by somebody else.
+var errHeld = errors.New("the row is held elsewhere")
+
+// work is a batch between lock and write: rows in memory, changes applied to them one by one.
+type work[S, V any] struct {
+	store     *Store[S, V]
+	now       time.Time
+	rows      map[event.OrderID]*row[S]
+	order     []*row[S] // rows in the order they were first changed
+	unknown   map[event.OrderID]bool
+	held      map[event.OrderID]bool // had to wait: what comes later for the same order waits as well
+	sides     map[string][]any
+	sideHeld  map[string]bool
+	sideAsked map[string]bool
+	current   map[string]V
+	changed   map[string]bool
+	inLedger  map[string]bool
+	ledger    []ledgerWrite
+	messages  message.Messages
+	entries   []entryWrite
+}
+
+// row is one order's row while changes run.
+type row[S any] struct {
+	record
+	current    S      // the state after the last change that was kept
+	good       []byte // the same as JSON: what a failed change is rolled back to
+	newIDs     []string
+	wasWaiting []string
+	sumsBefore []Sum
+	dirty      bool
+}
+
+func newWork[S, V any](s *Store[S, V], l locked) (*work[S, V], error) {
+	w := &work[S, V]{
+		store: s, now: l.now, unknown: l.unknown,
+		rows: make(map[event.OrderID]*row[S], len(l.rows)), held: map[event.OrderID]bool{},
+		current: map[string]V{}, changed: map[string]bool{},
+	}
+	for id, rec := range l.rows {
+		state, err := s.decode(id, rec.state)
+		if err != nil {
+			return nil, err
+		}
+		r := &row[S]{record: *rec, current: state, good: rec.state, wasWaiting: rec.waiting}
+		if s.table.Sums != nil {
+			r.sumsBefore = s.table.Sums(&r.current)
+		}
+		w.rows[id] = r
+	}
+	return w, nil
+}
+
+// emptyState is what a row holds that was inserted but never changed.
+const emptyState = "{}"
+
+func (s *Store[S, V]) decode(id event.OrderID, state []byte) (S, error) {
+	row := s.table.New(id)
+	if string(state) == emptyState {
+		return row, nil
+	}
+	if err := json.Unmarshal(state, &row); err != nil {
+		return row, fmt.Errorf("%s: the row of order %s is not readable: %w", s.table.Name, id, err)
+	}
+	return row, nil
+}
+
+// keys asks the members which side rows they need, from the rows as they were locked.
+func (w *work[S, V]) keys(batch []*member[S, V]) []string {
+	var keys []string
+	for _, m := range batch {
+		if r := w.rows[m.id]; r != nil && m.keys != nil {
+			keys = append(keys, m.keys(&r.current)...)
+		}
+	}
+	return keys
+}
+
+func (w *work[S, V]) decodeSides() error {
+	for key, fields := range w.sides {
+		v := w.store.table.Side.New(key)
+		for i, target := range w.store.table.Side.Fields(&v) {
+			if err := assign(target, fields[i]); err != nil {
+				return fmt.Errorf("%s %s: %w", w.store.table.Side.Name, key, err)
+			}
+		}
+		w.current[key] = v
+	}
+	return nil
+}
+
+// run applies one member's change. It returns errHeld, or the answer for the caller.
+func (w *work[S, V]) run(m *member[S, V]) error {
+	if m.id == "" {
+		return w.runSide(m)
+	}
+	r := w.rows[m.id]
+	switch {
+	case r == nil && w.unknown[m.id]:
+		return fmt.Errorf("%s: order %s: %w", w.store.table.Service, m.id, event.ErrUnknownOrder)
+	case r == nil || w.held[m.id]:
+		w.held[m.id] = true
+		return errHeld
+	case slices.Contains(r.processed, m.cause.ID) || slices.Contains(r.commands, m.cause.ID):
+		return nil
+	}
+	var side map[string]*V
+	if m.keys != nil {
+		var ok bool
+		// The keys are asked for again: an earlier change of this batch may have moved them.
+		if side, ok = w.sideCopies(m.keys(&r.current)); !ok {
+			w.held[m.id] = true
+			return errHeld
+		}
+	}
+	if err := w.change(m, r, side); err != nil {
+		restored, decodeErr := w.store.decode(m.id, r.good)
+		if decodeErr != nil {
+			return decodeErr
+		}
+		r.current = restored
+		return err
+	}
+	return nil
+}
+
+// change runs the member's change on the row in place; after an error the caller restores the row.
+func (w *work[S, V]) change(m *member[S, V], r *row[S], side map[string]*V) error {
+	events, err := w.call(m, &r.current, side)
+	if err != nil {
+		return err
+	}
+	correlation := cmp.Or(r.correlationID, m.cause.CorrelationID, m.cause.ID)
+	stamped := m.cause
+	stamped.CorrelationID = cmp.Or(m.cause.CorrelationID, correlation)
+	msgs, err := w.store.messages(events, m.id, stamped, r.said, w.now)
+	if err != nil {
+		return err
+	}
+	var entries []entryWrite
+	version := r.version
+	if w.store.table.History != nil {
+		for _, e := range w.store.table.History(&r.current) {
+			version++
+			entries = append(entries, entryWrite{orderID: m.id, version: version, eventID: newID(), entry: e,
+				correlationID: stamped.CorrelationID, causationID: m.cause.ID})
+		}
+	} else {
+		version++
+	}
+	state, err := json.Marshal(&r.current)
+	if err != nil {
+		return fmt.Errorf("%s: encode the row of order %s: %w", w.store.table.Name, m.id, err)
+	}
+	if !r.dirty {
+		r.dirty = true
+		w.order = append(w.order, r)
+	}
+	r.good, r.version, r.correlationID = state, version, correlation
+	r.said += int64(len(msgs))
+	r.remember(m.cause)
+	w.messages, w.entries = append(w.messages, msgs...), append(w.entries, entries...)
+	w.keepSides(side)
+	return nil
+}
+
+func (r *row[S]) remember(c event.Cause) {
+	if c.Command {
+		r.commands = append(r.commands, c.ID)
+		if extra := len(r.commands) - maxCommands; extra > 0 {
+			r.commands = slices.Delete(r.commands, 0, extra)
+		}
+		return
+	}
+	r.processed, r.newIDs = append(r.processed, c.ID), append(r.newIDs, c.ID)
+}
+
+// call runs the closure; a panic is its caller's alone.
+func (w *work[S, V]) call(m *member[S, V], state *S, side map[string]*V) (events []event.Event, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.store.log.Error("a change panicked", "order_id", m.id, "cause", m.cause.ID, "panic", v, "stack", string(debug.Stack()))
+			events, err = nil, &PanicError{v}
+		}
+	}()
+	return m.change(state, side)
+}
+
+func (w *work[S, V]) runSide(m *member[S, V]) error {
+	if w.inLedger[m.cause.ID] {
+		return nil
+	}
+	side, ok := w.sideCopies(m.keys(nil))
+	if !ok {
+		return errHeld
+	}
+	var none S
+	if _, err := w.call(m, &none, side); err != nil {
+		return err
+	}
+	w.keepSides(side)
+	for key, v := range side {
+		state, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("%s: encode %s: %w", w.store.table.Side.Name, key, err)
+		}
+		w.ledger = append(w.ledger, ledgerWrite{id: m.cause.ID, key: key, state: state, correlationID: cmp.Or(m.cause.CorrelationID, m.cause.ID)})
+	}
+	if w.inLedger == nil {
+		w.inLedger = map[string]bool{}
+	}
+	w.inLedger[m.cause.ID] = true
+	return nil
+}
+
+// sideCopies gives a change its own copies of the side rows; false if one of them is
+// held elsewhere, or was not locked because nobody knew it would be needed.
+func (w *work[S, V]) sideCopies(keys []string) (map[string]*V, bool) {
+	copies := make(map[string]*V, len(keys))
+	for _, key := range keys {
+		if w.sideHeld[key] || !w.sideAsked[key] {
+			return nil, false
+		}
+		if v, ok := w.current[key]; ok {
+			copies[key] = &v
+		}
+	}
+	return copies, true
+}
+
+func (w *work[S, V]) keepSides(side map[string]*V) {
+	for key, v := range side {
+		w.current[key] = *v
+		w.changed[key] = true
+	}
+}
+
+func newID() string {
+	id, err := uuid.NewV7()
+	if err != nil {
+		panic(err) // the system's random source failed: nothing can be done safely
+	}
+	return id.String()
+}
