@@ -1,0 +1,196 @@
+//go:build unix
+
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"millrace/embedded/child"
+)
+
+const (
+	// postgresDatabase is the database the services' schemas live in.
+	postgresDatabase = "millrace"
+	// postgresUser is the one role: whoever reaches the socket may do everything,
+	// and the socket's directory lets nobody else reach it.
+	postgresUser = "postgres"
+	// postgresPort only names the socket file; there is no TCP port.
+	postgresPort = "5432"
+	// postgresReadyTimeout bounds the start. Replaying the log after a power cut
+	// takes most of it: at most a gigabyte (max_wal_size), which a slow disk
+	// reads in a minute.
+	postgresReadyTimeout = 2 * time.Minute
+	// postgresStopPatience is for the checkpoint a fast stop writes: the dirty
+	// part of 128 MB of buffers, on a slow disk.
+	postgresStopPatience = 30 * time.Second
+)
+
+// PostgresConfig says where a private Postgres lives.
+type PostgresConfig struct {
+	// Dir is a directory of the server's own, created if it is missing. As root
+	// it ends up belonging to another user, whose way to it must not be barred.
+	Dir string
+	// Throwaway gives up durability for speed: what a crash of the machine
+	// leaves is unusable. For tests.
+	Throwaway bool
+}
+
+// Postgres is a running private PostgreSQL server. It is reached through a unix
+// socket in a directory closed to other users, and stops with this process.
+type Postgres struct {
+	process *child.Process
+	socket  string
+	log     *serverLog
+}
+
+// StartPostgres starts the server in c.Dir, making its database first where
+// there is none, and returns when it answers. It uses the machine's own
+// binaries, or fetches them once where the machine has none (see FetchPostgres).
+//
+// It refuses a data directory of another major version, and one that a server
+// it cannot stop still uses.
+func StartPostgres(ctx context.Context, c PostgresConfig) (*Postgres, error) {
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("make the Postgres directory %s absolute: %w", c.Dir, err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create the Postgres directory %s: %w", dir, err)
+	}
+	cluster := filepath.Join(dir, "data")
+	major, err := clusterVersion(cluster)
+	if err != nil {
+		return nil, err
+	}
+	binaries, err := findOrFetchPostgres(ctx, major, cluster)
+	if err != nil {
+		return nil, err
+	}
+	run, err := chooseAccount(ctx, binaries, dir)
+	if err != nil {
+		return nil, err
+	}
+	if major == 0 {
+		if err := initCluster(ctx, binaries, run, dir, cluster, c.Throwaway); err != nil {
+			return nil, err
+		}
+	}
+	if err := clearPostmasterPID(ctx, cluster); err != nil {
+		return nil, err
+	}
+	socket, err := socketDirectory(dir, run)
+	if err != nil {
+		return nil, err
+	}
+	log, err := openServerLog(filepath.Join(dir, "server.log"))
+	if err != nil {
+		return nil, err
+	}
+
+	cmd := run.command(context.Background(), binaries.path("postgres"), serverArgs(cluster, socket, c.Throwaway)...)
+	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = log.file, log.file
+	process, err := child.Start(cmd, syscall.SIGINT) // SIGINT asks for a fast stop
+	if err != nil {
+		_ = log.file.Close()
+		return nil, fmt.Errorf("start Postgres as %s: %w", run.name, err)
+	}
+	p := &Postgres{process: process, socket: socket, log: log}
+	if err := p.awaitReady(ctx); err != nil {
+		_ = p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// DSN is the database's address for lib/pq and psql alike.
+func (p *Postgres) DSN() string { return p.database(postgresDatabase) }
+
+// Done is closed when the server has ended; without a Close before, that is a
+// failure, and Err tells of it.
+func (p *Postgres) Done() <-chan struct{} { return p.process.Done() }
+
+// Err tells how the server ended and what it logged last; nil while it runs and
+// after a clean stop.
+func (p *Postgres) Err() error {
+	if err := p.process.Err(); err != nil {
+		return fmt.Errorf("the embedded Postgres ended (%w); %s", err, p.log.tail())
+	}
+	return nil
+}
+
+// Close stops the server: connections are cut, running transactions rolled
+// back, everything committed is on disk. It returns when the server is gone, and
+// may be called again.
+func (p *Postgres) Close() error {
+	// SIGINT is a fast stop, SIGQUIT one without a checkpoint: the next start
+	// replays the log.
+	p.process.Stop(postgresStopPatience, syscall.SIGINT, syscall.SIGQUIT)
+	// The directory is empty now and made again when needed; one that is not
+	// empty, or gone already, does no harm.
+	_ = os.Remove(p.socket)
+	if err := p.log.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("close the log of Postgres: %w", err)
+	}
+	return nil
+}
+
+// serverArgs are the settings of the server. They stand on the command line, so
+// that no file edited in the data directory can make it less safe.
+func serverArgs(cluster, socket string, throwaway bool) []string {
+	settings := []string{
+		"listen_addresses=",
+		"port=" + postgresPort,
+		`unix_socket_directories="` + strings.ReplaceAll(socket, `"`, `""`) + `"`,
+		"unix_socket_permissions=0700",
+		"max_connections=100",   // six services with a store and a read pool each, and psql
+		"shared_buffers=128MB",  // the whole of a demo's working set, on a small machine too
+		"wal_compression=on",    // full pages after a checkpoint are most of the log
+		"min_wal_size=256MB",    // keep log files to write over instead of making new ones
+		"max_wal_size=1GB",      // bounds the replay after a crash
+		"max_wal_senders=0",     // nobody replicates a private server
+		"autovacuum=on",         //
+		"autovacuum_naptime=5s", // outbox rows live for milliseconds: their corpses pile up fast
+		"jit=off",               // statements are short, compiling them is not
+		"timezone=UTC",
+		"log_timezone=UTC",
+		"logging_collector=off",
+		"log_destination=stderr",
+		"log_min_error_statement=panic", // statements carry customers' data: keep them out of the log
+		"log_checkpoints=off",
+	}
+	durability := "on"
+	if throwaway {
+		durability = "off"
+	}
+	for _, s := range []string{"fsync", "synchronous_commit", "full_page_writes"} {
+		settings = append(settings, s+"="+durability)
+	}
+	args := []string{"-D", cluster}
+	for _, s := range settings {
+		args = append(args, "-c", s)
+	}
+	return args
+}
+
+// command is exec.CommandContext for this account, in a plain environment: a
+// PGPORT or PGDATA of the user's must not reach a server of ours.
+func (a account) command(ctx context.Context, path string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.SysProcAttr = a.attributes()
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "PG") && !strings.HasPrefix(v, "LC_") && !strings.HasPrefix(v, "LANG") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	cmd.Env = append(cmd.Env, "LC_ALL=C")
+	return cmd
+}
