@@ -136,8 +136,8 @@ func openAPI(c Config) huma.Config {
 			Security:       Scope(ScopeOperator),
 			OnAddOperation: []huma.AddOpFunc{strict},
 		},
-		Formats:       huma.DefaultFormats,
-		DefaultFormat: "application/json",
+		Formats:       map[string]huma.Format{jsonMediaType: jsonFormat(), "json": jsonFormat()}, // "json" stands for +json
+		DefaultFormat: jsonMediaType,
 		Transformers:  []huma.Transformer{instance},
 	}
 }
@@ -183,6 +183,6 @@ func (a *API) serveDocument() {
 			_, _ = w.Write(body) // a client that is gone is no error of ours
 		})
 	}
-	serve("/openapi.json", "application/json", func() ([]byte, error) { return a.Huma.OpenAPI().MarshalJSON() })
+	serve("/openapi.json", jsonMediaType, func() ([]byte, error) { return a.Huma.OpenAPI().MarshalJSON() })
 	serve("/openapi.yaml", "application/yaml", func() ([]byte, error) { return a.Huma.OpenAPI().YAML() })
 }

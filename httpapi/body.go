@@ -19,6 +19,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 )
 
+const jsonMediaType = "application/json"
+
 const (
 	// MaxBody is the largest request body in bytes; a larger one is answered with 413.
 	MaxBody = 1 << 20
@@ -66,14 +68,30 @@ func (a *API) checkBody(ctx huma.Context, next func(huma.Context)) {
 		}
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	// huma compares the media type letter by letter.
+	r.Header.Set("Content-Type", jsonMediaType)
 	next(ctx)
+}
+
+// jsonFormat is JSON as huma writes it, with errors that a client without Go understands.
+func jsonFormat() huma.Format {
+	format := huma.DefaultJSONFormat
+	format.Unmarshal = func(data []byte, v any) error {
+		err := json.Unmarshal(data, v)
+		var wrongType *json.UnmarshalTypeError
+		if errors.As(err, &wrongType) {
+			return fmt.Errorf("%s: a %s cannot stand here; integers are written without fraction and exponent", wrongType.Field, wrongType.Value)
+		}
+		return err
+	}
+	return format
 }
 
 // isJSON accepts UTF-8 only; JSON knows no other encoding.
 func isJSON(contentType string) bool {
 	mediaType, params, err := mime.ParseMediaType(contentType)
 	charset, given := params["charset"]
-	return err == nil && mediaType == "application/json" && (!given || strings.EqualFold(charset, "utf-8"))
+	return err == nil && mediaType == jsonMediaType && (!given || strings.EqualFold(charset, "utf-8"))
 }
 
 // nesting is one object or list that a value lies in.
@@ -175,11 +193,11 @@ func checkNumber(literal string) error {
 func locate(within []nesting) string {
 	var b strings.Builder
 	b.WriteString("body")
-	for i, n := range within {
+	for _, n := range within {
 		switch {
-		case n.names == nil && (i < len(within)-1 || n.index > 0):
+		case n.names == nil:
 			fmt.Fprintf(&b, "[%d]", n.index)
-		case n.names != nil && n.value:
+		case n.value:
 			b.WriteString("." + n.name)
 		}
 	}
