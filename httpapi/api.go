@@ -25,8 +25,13 @@ import (
 	"millrace/httpapi/auth"
 )
 
-// DefaultRequestTimeout is how long a request may take when Config does not say.
-const DefaultRequestTimeout = 15 * time.Second
+const (
+	// DefaultRequestTimeout is how long a request may take when Config does not say:
+	// longer than the database needs to fail over, shorter than callers wait.
+	DefaultRequestTimeout = 15 * time.Second
+	// MaxRequestTimeout is the longest that can be configured; connections are cut some time after.
+	MaxRequestTimeout = time.Minute
+)
 
 // Config is what an API needs. Its zero value works, and asks nobody who they are.
 type Config struct {
@@ -38,7 +43,8 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// Logger writes the access log; nil means slog.Default().
 	Logger *slog.Logger
-	// RequestTimeout bounds one request; 0 means DefaultRequestTimeout.
+	// RequestTimeout bounds one request; 0 means DefaultRequestTimeout, and more than
+	// MaxRequestTimeout means that.
 	RequestTimeout time.Duration
 }
 
@@ -67,6 +73,7 @@ func New(c Config) *API {
 	if a.requestTimeout <= 0 {
 		a.requestTimeout = DefaultRequestTimeout
 	}
+	a.requestTimeout = min(a.requestTimeout, MaxRequestTimeout)
 	if c.Metrics != nil {
 		a.duration = newDuration(c.Metrics)
 	}
@@ -143,10 +150,11 @@ func openAPI(c Config) huma.Config {
 }
 
 // strict makes every operation refuse unknown query parameters: a misspelt filter
-// would answer with everything. Bodies were measured by checkBody already.
+// would answer with everything. Size and time of bodies were limited by checkBody already.
 func strict(_ *huma.OpenAPI, op *huma.Operation) {
 	op.RejectUnknownQueryParameters = true
 	op.MaxBodyBytes = -1
+	op.BodyReadTimeout = -1
 }
 
 // schemaName tells types of one name in different services apart: order's and

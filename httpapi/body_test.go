@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -142,4 +143,44 @@ func FuzzBody(f *testing.F) {
 			}
 		}
 	})
+}
+
+// deadlines records what a connection was told.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.read = append(d.read, t); return nil }
+
+func TestTheBodysDeadlineDoesNotOutliveIt(t *testing.T) {
+	// net/http cancels a request's context when a read deadline passes while it runs.
+	api, _ := newAPI(t, httpapi.Config{})
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	r := httptest.NewRequest("PUT", "/baskets/1", strings.NewReader(good))
+	r.Header.Set("Content-Type", "application/json")
+	api.ServeHTTP(w, r)
+	if len(w.read) < 2 || w.read[0].IsZero() || !w.read[len(w.read)-1].IsZero() {
+		t.Errorf("read deadlines %v, want one for the body and none in the end", w.read)
+	}
+}
+
+type timeout struct{ error }
+
+func (timeout) Timeout() bool   { return true }
+func (timeout) Temporary() bool { return true }
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+func TestBodiesThatDoNotArrive(t *testing.T) {
+	api, _ := newAPI(t, httpapi.Config{})
+	for status, err := range map[int]error{408: timeout{io.ErrNoProgress}, 400: io.ErrUnexpectedEOF} {
+		r := httptest.NewRequest("PUT", "/baskets/1", failing{err})
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r)
+		problem(t, w, status, "/baskets/1")
+	}
 }

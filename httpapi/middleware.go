@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
@@ -158,6 +159,10 @@ func (a *API) limitTime(ctx huma.Context, next func(huma.Context)) {
 	var cancel context.CancelFunc
 	if ctx.Operation().Metadata["streaming"] == true {
 		limited, cancel = context.WithCancel(ctx.Context())
+		// The server's own time-outs are for answers that end. Writers of httptest have none.
+		_, w := humachi.Unwrap(ctx)
+		connection := http.NewResponseController(w)
+		_ = errors.Join(connection.SetReadDeadline(time.Time{}), connection.SetWriteDeadline(time.Time{}))
 		if draining, ok := ctx.Context().Value(streamingKey{}).(context.Context); ok {
 			defer context.AfterFunc(draining, cancel)()
 		}

@@ -17,10 +17,11 @@ import (
 // cannot hold connections for ever.
 const (
 	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 15 * time.Second // with the body, which checkBody gives less
 	idleTimeout       = 60 * time.Second
-	// writeTimeout is what is left for the answer above the longest request time-out allowed (config).
-	writeTimeout = 90 * time.Second
+	// wholeTimeout is for a request with its answer, and so more than MaxRequestTimeout. It
+	// bounds reading too, where net/http throws away a body nobody asked for; bodies that
+	// are read have bodyReadTimeout.
+	wholeTimeout = MaxRequestTimeout + 30*time.Second
 	// maxHeaderBytes is ample for credentials; net/http's own default is 1 MiB.
 	maxHeaderBytes = 32 << 10
 )
@@ -60,8 +61,8 @@ func Serve(ctx context.Context, drain time.Duration, servers ...Server) error {
 		running[i] = &http.Server{
 			Handler:           s.Handler,
 			ReadHeaderTimeout: readHeaderTimeout,
-			ReadTimeout:       readTimeout,
-			WriteTimeout:      writeTimeout,
+			ReadTimeout:       wholeTimeout,
+			WriteTimeout:      wholeTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeaderBytes,
 			ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
