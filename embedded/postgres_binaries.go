@@ -53,6 +53,9 @@ func findPostgres(ctx context.Context, major int) (b binaries, found []string, e
 	}
 	for _, dir := range dirs {
 		version, err := postgresVersion(ctx, dir)
+		if ctx.Err() != nil {
+			return binaries{}, nil, fmt.Errorf("look for PostgreSQL: %w", ctx.Err())
+		}
 		if err != nil {
 			continue // half an installation is none
 		}
