@@ -61,10 +61,8 @@ type Minute struct {
 func Summarize(totals []Total, asOf time.Time) (Summary, error) {
 	s := Summary{CancelledBy: map[event.CancelReason]int64{}, AsOf: asOf}
 	var times histogram
+	totals = withoutZeros(totals)
 	for _, t := range totals {
-		if t.N.Sign() == 0 {
-			continue // counted and taken back: nobody wants to see a zero
-		}
 		switch t.Name {
 		case SumTimeToPaid:
 			bucket, err := strconv.Atoi(t.Key)
@@ -91,10 +89,8 @@ func Summarize(totals []Total, asOf time.Time) (Summary, error) {
 // ByMinute groups totals by minute, in order. Minutes in which nothing happened are left out.
 func ByMinute(totals []Total) []Minute {
 	groups := map[int64][]Total{}
-	for _, t := range totals {
-		if t.N.Sign() != 0 {
-			groups[t.Minute.Unix()] = append(groups[t.Minute.Unix()], t)
-		}
+	for _, t := range withoutZeros(totals) {
+		groups[t.Minute.Unix()] = append(groups[t.Minute.Unix()], t)
 	}
 	minutes := make([]Minute, 0, len(groups))
 	for _, group := range groups {
@@ -104,6 +100,11 @@ func ByMinute(totals []Total) []Minute {
 	}
 	slices.SortFunc(minutes, func(a, b Minute) int { return a.Start.Compare(b.Start) })
 	return minutes
+}
+
+// withoutZeros leaves out what was counted and taken back: it is as if it had never been.
+func withoutZeros(totals []Total) []Total {
+	return slices.DeleteFunc(slices.Clone(totals), func(t Total) bool { return t.N.Sign() == 0 })
 }
 
 func add(totals []Total) (Counts, []Revenue) {

@@ -209,9 +209,14 @@ func TestNoticesOfOneChannelGoOutInOrder(t *testing.T) {
 // What was heard before the order goes out after it.
 func TestNewsBeforeTheOrderIsHeld(t *testing.T) {
 	w := newWorld(t, nil)
-	w.hear(t, event.PaymentSucceeded{OrderID: orderID})
-	w.hear(t, event.ShippingStatus{OrderID: orderID, Status: event.ParcelPreparing})
+	for range 2 {
+		w.hear(t, event.PaymentSucceeded{OrderID: orderID})
+		w.hear(t, event.ShippingStatus{OrderID: orderID, Status: event.ParcelPreparing})
+	}
 	row := w.orders.row(orderID)
+	if len(row.Held) != 2 {
+		t.Errorf("held %v, want each kind once", row.Held)
+	}
 	if due := row.Due(); len(due) != 0 {
 		t.Fatalf("the row waits for %v before anybody knows whom to tell", due)
 	}
