@@ -1,0 +1,178 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/transport"
+)
+
+// batch is the records of one call and what became of them.
+type batch struct {
+	ctx     context.Context
+	records []transport.Record
+
+	mu       sync.Mutex
+	open     int
+	errs     []error       // errNoAnswer where none came yet
+	answered chan struct{} // closed: errs is final
+}
+
+var errNoAnswer = errors.New("no answer from the broker yet")
+
+func newBatch(ctx context.Context, records []transport.Record) *batch {
+	b := &batch{
+		ctx: ctx, records: records, open: len(records),
+		errs: make([]error, len(records)), answered: make(chan struct{}),
+	}
+	for i := range b.errs {
+		b.errs[i] = errNoAnswer
+	}
+	if b.open == 0 {
+		close(b.answered)
+	}
+	return b
+}
+
+func (b *batch) answer(i int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.errs[i] = err
+	b.open--
+	if b.open == 0 {
+		close(b.answered)
+	}
+}
+
+// failOpen answers every record of a batch that was never sent.
+func (b *batch) failOpen(err error) {
+	for i := range b.records {
+		b.answer(i, err)
+	}
+}
+
+// answers is what is known now; what is not is failed with err.
+func (b *batch) answers(err error) []error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	errs := slices.Clone(b.errs)
+	for i := range errs {
+		if errs[i] == errNoAnswer {
+			errs[i] = fmt.Errorf("%w: %w", errNoAnswer, err)
+		}
+	}
+	return errs
+}
+
+// sendWaiting sends what has gathered while others were sending. Every call
+// starts one; most find that their records went along with somebody else's.
+func (p *Publisher) sendWaiting() {
+	p.turn <- struct{}{}
+	defer func() { <-p.turn }()
+	p.mu.Lock()
+	batches := p.waiting
+	p.waiting = nil
+	p.mu.Unlock()
+
+	r := &round{client: p.client, failed: map[string]bool{}}
+	for _, b := range batches {
+		if err := b.ctx.Err(); err != nil { // nobody waits for it any more
+			b.failOpen(err)
+			continue
+		}
+		for i := range b.records {
+			r.add(b, i)
+		}
+	}
+	r.flush()
+}
+
+// round is what one turn sends.
+type round struct {
+	client   *kgo.Client
+	buffered int
+	open     sync.WaitGroup
+
+	mu     sync.Mutex
+	failed map[string]bool // by topic and key, so that nothing overtakes what failed
+}
+
+// add buffers a record, and flushes first when the buffer is full.
+func (r *round) add(b *batch, i int) {
+	if r.buffered == maxInFlight {
+		r.flush()
+	}
+	rec := &b.records[i]
+	if err := r.refusal(rec); err != nil {
+		r.fail(rec)
+		b.answer(i, err)
+		return
+	}
+	headers := make([]kgo.RecordHeader, len(rec.Headers))
+	for j, h := range rec.Headers {
+		headers[j] = kgo.RecordHeader(h)
+	}
+	r.buffered++
+	r.open.Add(1)
+	// The caller's context stays out: one record withdrawn would fail its whole
+	// partition, other callers' records included.
+	r.client.Produce(context.Background(), &kgo.Record{Topic: rec.Topic, Key: rec.Key, Value: rec.Value, Headers: headers},
+		func(_ *kgo.Record, err error) {
+			if err != nil {
+				r.fail(rec)
+			}
+			b.answer(i, err)
+			r.open.Done()
+		})
+}
+
+// flush sends what is buffered and waits for the answers.
+func (r *round) flush() {
+	_ = r.client.Flush(context.Background()) // it reports its context's end only
+	r.open.Wait()
+	r.buffered = 0
+}
+
+// refusal is why a record must not be sent.
+func (r *round) refusal(rec *transport.Record) error {
+	limit := MaxRecordBytes
+	if maxBatchBytes(rec.Topic) == deadLetterTopicBytes {
+		limit = MaxDeadLetterBytes
+	}
+	if size := recordSize(rec); size > limit {
+		return fmt.Errorf("%s: %d bytes, at most %d: %w", rec.Topic, size, limit, ErrTooLarge)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.failed) > 0 && r.failed[chain(rec)] {
+		return ErrOvertakes
+	}
+	return nil
+}
+
+func (r *round) fail(rec *transport.Record) {
+	if len(rec.Key) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed[chain(rec)] = true
+}
+
+// chain names the records that must keep their order.
+func chain(rec *transport.Record) string { return rec.Topic + "\x00" + string(rec.Key) }
+
+// recordSize is key, value and headers, with room for each header's lengths.
+func recordSize(rec *transport.Record) int {
+	const lengths = 10 // two varints
+	size := len(rec.Key) + len(rec.Value)
+	for _, h := range rec.Headers {
+		size += len(h.Key) + len(h.Value) + lengths
+	}
+	return size
+}
