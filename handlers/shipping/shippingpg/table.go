@@ -1,0 +1,66 @@
+// Package shippingpg keeps the shipping service's rows in Postgres, in the schema
+// "shipping", and answers what HTTP asks about them.
+package shippingpg
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"millrace/event"
+	"millrace/handlers/shipping"
+	"millrace/outbox"
+)
+
+// Schema is the Postgres schema of the service.
+const Schema = "shipping"
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations are the steps that make and change Schema.
+func Migrations() fs.FS {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the directory is embedded above: it cannot be missing
+	}
+	return sub
+}
+
+// Table says how the store keeps the service's rows, which wait for the carrier as
+// p says.
+func Table(p shipping.Policy) outbox.Table[shipping.Shipment, outbox.None] {
+	return outbox.Table[shipping.Shipment, outbox.None]{
+		Service: "shipping",
+		Name:    "shipping.shipments",
+		New:     func(id event.OrderID) shipping.Shipment { return shipping.Shipment{ID: id} },
+		Waits:   p.Due,
+	}
+}
+
+// Reader answers questions about shipments from committed rows.
+type Reader struct{ db *sql.DB }
+
+// NewReader returns a reader that takes connections from db.
+func NewReader(db *sql.DB) *Reader { return &Reader{db} }
+
+// Shipment returns an order's shipment. One that nobody has heard of is the empty
+// shipment: its Status is empty, as a tombstone's is.
+func (r *Reader) Shipment(ctx context.Context, id event.OrderID) (shipping.Shipment, error) {
+	row := shipping.Shipment{ID: id}
+	var state []byte
+	switch err := r.db.QueryRowContext(ctx, "SELECT state FROM shipping.shipments WHERE order_id = $1", string(id)).Scan(&state); {
+	case errors.Is(err, sql.ErrNoRows):
+		return row, nil
+	case err != nil:
+		return row, fmt.Errorf("read the shipment of order %s: %w", id, err)
+	}
+	if err := json.Unmarshal(state, &row); err != nil {
+		return row, fmt.Errorf("the shipment of order %s is not readable: %w", id, err)
+	}
+	return row, nil
+}
