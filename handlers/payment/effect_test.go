@@ -121,9 +121,19 @@ func TestShown(t *testing.T) {
 		{payment.StatusSucceeded, 0, payment.StatusSucceeded},
 	}
 	for _, tt := range tests {
-		if got := (&payment.Payment{Status: tt.stored}).Shown(tt.tries); got != tt.want {
+		if got := (payment.View{Payment: payment.Payment{Status: tt.stored}, Tries: tt.tries}).Shown(); got != tt.want {
 			t.Errorf("%s after %d tries is shown as %s, want %s", tt.stored, tt.tries, got, tt.want)
 		}
+	}
+}
+
+func TestCalls(t *testing.T) {
+	answered := payment.Payment{Attempts: 3}
+	if got := (payment.View{Payment: answered}).Calls(); got != 3 {
+		t.Errorf("%d calls, want the 3 that the last answer took", got)
+	}
+	if got := (payment.View{Payment: answered, Tries: 1}).Calls(); got != 1 {
+		t.Errorf("%d calls, want the 1 of the step under way", got)
 	}
 }
 

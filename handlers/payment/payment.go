@@ -76,20 +76,6 @@ type Refund struct {
 	Note string `json:"note,omitempty"`
 }
 
-// Shown is the status users see. tries is how often the step the row waits for has
-// been called so far: the row does not know, because calls without an answer do
-// not touch it.
-func (p *Payment) Shown(tries int) Status {
-	switch {
-	case p.Status == StatusCharging && tries == 0:
-		return StatusInitiated
-	case p.Status == StatusCharging && tries > 1:
-		return StatusUnknown
-	default:
-		return p.Status
-	}
-}
-
 // captured tells whether the provider has taken the money, whether or not it went back since.
 func (p *Payment) captured() bool { return p.Status == StatusSucceeded || p.Refund.Number > 0 }
 

@@ -18,6 +18,10 @@ type Account struct {
 	// Captures counts how often money was taken, Refunded how often it went back.
 	Captures int `json:"captures"`
 	Refunded int `json:"refunded"`
+	// CapturedAmount and RefundedAmount are the sums of that, in minor units of Currency.
+	CapturedAmount int64  `json:"capturedAmount"`
+	RefundedAmount int64  `json:"refundedAmount"`
+	Currency       string `json:"currency,omitempty"`
 }
 
 // Charge is one charge in the book.
@@ -71,9 +75,10 @@ func (a *Account) charge(r payment.Request, now time.Time, delay time.Duration) 
 	if c.Outcome == "" && !(c.Method == Unavailable && c.Tries <= downTries) {
 		c.begin(now, delay)
 		if c.Outcome == payment.Captured {
-			a.Captures++
+			a.capture(c)
 		}
 	}
+	a.Currency = r.Total.Currency
 	a.put(key, c)
 	switch {
 	case c.Outcome == "":
@@ -134,6 +139,7 @@ func (a *Account) refund(key, chargeKey string, now time.Time) payment.Result {
 		if c.Outcome == payment.Captured && c.Method != RefundRefused && a.Refunded < a.Captures {
 			outcome = payment.Refunded
 			a.Refunded++
+			a.RefundedAmount += c.Amount
 		}
 		if a.Refunds == nil {
 			a.Refunds = map[string]payment.Outcome{}
@@ -154,13 +160,18 @@ func (a *Account) look(key string, now time.Time) Charge {
 	if c.Outcome == payment.Pended && !now.Before(c.DecidesAt) {
 		c.Outcome = c.Decision
 		if c.Outcome == payment.Captured {
-			a.Captures++
+			a.capture(c)
 		} else {
 			c.Message = "the customer did not confirm"
 		}
 		a.put(key, c)
 	}
 	return c
+}
+
+func (a *Account) capture(c Charge) {
+	a.Captures++
+	a.CapturedAmount += c.Amount
 }
 
 func (a *Account) put(key string, c Charge) {

@@ -69,8 +69,8 @@ func TestMethods(t *testing.T) {
 				if want[len(want)-1] == "captured" {
 					captures = 1
 				}
-				if a := ledger.Account(orderID); a.Captures != captures || a.Refunded != 0 {
-					t.Errorf("%d captures, %d refunds, want %d and none", a.Captures, a.Refunded, captures)
+				if a := ledger.Account(orderID); a.Captures != captures || a.CapturedAmount != int64(2500*captures) || a.Refunded != 0 {
+					t.Errorf("%d captures of %d in all, %d refunds; want %d captures and no refund", a.Captures, a.CapturedAmount, a.Refunded, captures)
 				}
 			})
 		})
@@ -159,8 +159,8 @@ func TestRefund(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("refunds (-want +got):\n%s", diff)
 			}
-			if back := ledger.Account(orderID).Refunded; back != tt.back {
-				t.Errorf("gave back %d times, want %d", back, tt.back)
+			if a := ledger.Account(orderID); a.Refunded != tt.back || a.RefundedAmount != int64(tt.back)*a.CapturedAmount {
+				t.Errorf("gave back %d times, %d of %d; want %d times", a.Refunded, a.RefundedAmount, a.CapturedAmount, tt.back)
 			}
 		})
 	}
