@@ -32,6 +32,9 @@ type Info struct {
 // event does not compile.
 type Topic[E event.Event] struct{ Info }
 
+// Describe is the topic without its event's type.
+func (i Info) Describe() Info { return i }
+
 // schemaVersion is 1 for every event until a field changes its meaning.
 const schemaVersion = 1
 

@@ -1,0 +1,155 @@
+package router
+
+import (
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
+
+	"millrace/event"
+	"millrace/outbox"
+	"millrace/transport"
+)
+
+// BindConfig is what the handlers need besides the graph and a transport.
+type BindConfig struct {
+	// Letters keeps each running service's dead letters, by service name.
+	Letters map[string]Letters
+	Metrics *Metrics
+	Retry   RetryConfig
+	// Timeout is for one try of one message.
+	Timeout time.Duration
+	// CloseTimeout bounds the wait for running handlers when the router closes.
+	CloseTimeout time.Duration
+	// Version is the build, for dead letters.
+	Version string
+}
+
+type binding struct {
+	letters map[string]Letters
+	metrics *Metrics
+	retry   RetryConfig
+	timeout time.Duration
+	version string
+}
+
+// Bind makes the graph a Watermill router: a subscriber per service, a handler per
+// arrow. Run the router to start it; it closes the subscribers.
+func Bind(g Graph, t transport.Transport, cfg BindConfig) (*message.Router, error) {
+	if err := g.subscribable(cfg); err != nil {
+		return nil, err
+	}
+	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: cfg.CloseTimeout}, watermill.NewSlogLoggerWithLevelMapping(slog.Default(), map[slog.Level]slog.Level{
+		slog.LevelInfo: slog.LevelDebug, // a line for each subscription is no news to an operator
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("make the Watermill router: %w", err)
+	}
+	b := &binding{letters: cfg.Letters, metrics: cfg.Metrics, retry: cfg.Retry, timeout: cfg.Timeout, version: cfg.Version}
+	for _, s := range g {
+		subscriber, err := t.Subscriber(s.Group())
+		if err != nil {
+			return nil, fmt.Errorf("subscribe %s: %w", s.Group(), err)
+		}
+		for _, e := range s.Hears {
+			h := r.AddConsumerHandler(handlerName(s, e), e.Topic.Name, subscriber, e.handle)
+			h.AddMiddleware(b.chain(s, e)...)
+		}
+	}
+	return r, nil
+}
+
+func (g Graph) subscribable(cfg BindConfig) error {
+	for _, s := range g {
+		if cfg.Letters[s.Name] == nil {
+			return fmt.Errorf("service %s has nowhere to keep dead letters", s.Name)
+		}
+	}
+	return nil
+}
+
+// handlerName is an arrow's identity in logs and letters; it does not change when
+// a Go function is renamed.
+func handlerName(s ServiceFlow, e Edge) string { return s.Name + "/" + e.Topic.Name }
+
+// BadMessageError is a message no try can make readable. It is permanent.
+type BadMessageError struct{ reason string }
+
+// Error says what is wrong with it.
+func (e *BadMessageError) Error() string { return e.reason }
+
+// Permanent is true.
+func (e *BadMessageError) Permanent() bool { return true }
+
+// handle decodes a message and calls the reaction.
+func (e Edge) handle(msg *message.Message) error {
+	if v := msg.Metadata.Get(outbox.HeaderSchemaVersion); v != "" {
+		version, err := strconv.Atoi(v)
+		switch {
+		case err != nil || version < 1:
+			return &BadMessageError{fmt.Sprintf("header %s is %q, not a version number", outbox.HeaderSchemaVersion, v)}
+		case version > e.Topic.SchemaVersion:
+			return &BadMessageError{fmt.Sprintf("%s has schema version %d, this build knows %d: upgrade, then redrive", e.Topic.Event, version, e.Topic.SchemaVersion)}
+		}
+	}
+	if typ := msg.Metadata.Get(outbox.HeaderType); typ != "" && typ != e.Topic.Event {
+		return &BadMessageError{fmt.Sprintf("header %s is %q, but the topic carries %s", outbox.HeaderType, typ, e.Topic.Event)}
+	}
+	ev, err := e.Topic.Decode(msg.Payload)
+	if err != nil {
+		return &BadMessageError{fmt.Sprintf("the body is not readable: %v", err)}
+	}
+	if d, ok := transport.DeliveryFrom(msg.Context()); ok && string(d.Key) != string(ev.Key()) {
+		return &BadMessageError{fmt.Sprintf("the key is %q, but the body is about order %s", d.Key, ev.Key())}
+	}
+	return e.react(msg.Context(), ev)
+}
+
+// foreignIDs makes UUIDs of event ids that are none; it is a random UUID.
+var foreignIDs = uuid.MustParse("0d5f8f5e-7a53-4f0f-8a4e-6f3a9c1b2e77")
+
+// causeOf reads a message's ids. Nothing in them is trusted: an id that is no UUID becomes
+// one, and a correlation id that could break a log line is replaced.
+func causeOf(msg *message.Message) event.Cause {
+	id := msg.Metadata.Get(outbox.HeaderID)
+	if id == "" {
+		id = msg.UUID
+	}
+	if parsed, err := uuid.Parse(id); err == nil {
+		id = parsed.String()
+	} else {
+		id = uuid.NewSHA1(foreignIDs, []byte(msg.Metadata.Get(outbox.HeaderSource)+"/"+id)).String()
+	}
+	c := event.Cause{ID: id, CorrelationID: msg.Metadata.Get(outbox.HeaderCorrelationID)}
+	if !printable(c.CorrelationID) {
+		c.CorrelationID = id
+	}
+	if tp := msg.Metadata.Get(outbox.HeaderTraceParent); printable(tp) {
+		c.TraceParent = tp
+	}
+	if t, err := time.Parse(time.RFC3339Nano, msg.Metadata.Get(outbox.HeaderTime)); err == nil {
+		c.Time = t
+	} else if d, ok := transport.DeliveryFrom(msg.Context()); ok {
+		c.Time = d.Time
+	}
+	return c
+}
+
+// maxIDLength bounds the ids taken from elsewhere.
+const maxIDLength = 128
+
+func printable(s string) bool {
+	if s == "" || len(s) > maxIDLength {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
