@@ -1,0 +1,181 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lib/pq"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Backlog is what lies in the outbox and is not yet in the log.
+type Backlog struct {
+	// Rows are counted up to the relay's Cap.
+	Rows int
+	// OldestAge is how long the oldest of them has been waiting; 0 if there is none.
+	OldestAge time.Duration
+}
+
+// Backlog is what the last look found, at most a few seconds ago. Any process
+// knows it, whether or not it holds the lease.
+func (r *Relay) Backlog() Backlog {
+	r.backlog.mu.Lock()
+	defer r.backlog.mu.Unlock()
+	return r.backlog.last
+}
+
+// Saturated tells that so much is unsent that no more work should be taken in.
+func (r *Relay) Saturated() bool { return r.Backlog().Rows >= r.backlog.limit }
+
+// OldestUnsent is when the oldest row was written that is on its way to the broker; the zero
+// time if there is none. Rows the broker refuses for what they are do not count: they hold
+// up their own order alone. It asks the database each time.
+func (r *Relay) OldestUnsent(ctx context.Context) (time.Time, error) {
+	var oldest pq.NullTime
+	stmt, err := r.stmts.get(ctx, oldestUnsent)
+	if err == nil {
+		err = stmt.QueryRowContext(ctx, r.backlog.after()).Scan(&oldest)
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look for the oldest row of the outbox: %w", err)
+	}
+	return oldest.Time, nil // zero when NULL
+}
+
+const (
+	// Ids and times ascend together, but for the length of a transaction: the first rows are enough.
+	oldestUnsent = `SELECT min(created_at) FROM (
+	SELECT created_at FROM millrace.outbox WHERE id > $1 AND NOT unsendable ORDER BY id LIMIT 1000) first`
+
+	measureBacklog = `SELECT count(*), coalesce(min(id), 0), coalesce(max(id), 0),
+	coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
+FROM (SELECT id, created_at FROM millrace.outbox WHERE id > $1 ORDER BY id LIMIT $2) waiting`
+)
+
+const (
+	// measureEvery is how often the backlog is measured, and measureShare the share of
+	// time it may take if the measuring is slow: one part in that many.
+	measureEvery = time.Second
+	measureShare = 20
+	// measureTimeout ends a look at a database that does not answer.
+	measureTimeout = 10 * time.Second
+)
+
+// backlog measures the outbox without counting rows that are long gone: it keeps
+// a lower bound of its own, which trails by the longest a transaction may last. It
+// starts from zero once a minute.
+type backlog struct {
+	stmts *statements
+	limit int
+
+	mu     sync.Mutex
+	last   Backlog
+	floor  int64     // no row has an id up to this one, nor will
+	drawn  int64     // ids up to this one were drawn by drawnAt
+	newest int64     // the highest id anybody saw
+	at     time.Time // of drawn
+	zeroAt time.Time // when floor was last 0
+}
+
+// raise tells of an id that was seen in the table.
+func (b *backlog) raise(id int64) {
+	b.mu.Lock()
+	b.newest = max(b.newest, id)
+	b.mu.Unlock()
+}
+
+func (b *backlog) after() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.floor
+}
+
+func (b *backlog) measure(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, measureTimeout)
+	defer cancel()
+	b.mu.Lock()
+	if time.Since(b.zeroAt) > wholeLook {
+		b.floor, b.zeroAt = 0, time.Now()
+	}
+	floor := b.floor
+	b.mu.Unlock()
+	stmt, err := b.stmts.get(ctx, measureBacklog)
+	if err != nil {
+		return err
+	}
+	var (
+		rows           int
+		oldest, newest int64
+		age            float64 // seconds
+	)
+	if err := stmt.QueryRowContext(ctx, floor, b.limit).Scan(&rows, &oldest, &newest, &age); err != nil {
+		return err
+	}
+	b.found(rows, oldest, newest, time.Duration(age*float64(time.Second)), time.Now())
+	return nil
+}
+
+// found takes what a look from floor found: ids drawn long enough ago are rows by now, or never.
+func (b *backlog) found(rows int, oldest, newest int64, age time.Duration, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last = Backlog{Rows: rows, OldestAge: max(age, 0)}
+	b.newest = max(b.newest, newest)
+	if now.Sub(b.at) < gapLifetime {
+		return
+	}
+	gone := b.drawn
+	if rows > 0 {
+		gone = min(gone, oldest-1)
+	}
+	b.floor = max(b.floor, gone)
+	b.drawn, b.at = b.newest, now
+}
+
+// watch measures the backlog until ctx ends.
+func (r *Relay) watch(ctx context.Context) {
+	look := trouble{log: r.log, what: "the relay measures the outbox"}
+	for ctx.Err() == nil {
+		began := time.Now()
+		look.note(ctx, r.backlog.measure(ctx))
+		pause(ctx, max(measureEvery, measureShare*time.Since(began)), nil)
+	}
+}
+
+type relayMetrics struct {
+	leader, held prometheus.Gauge
+	published    prometheus.Counter
+	failures     *prometheus.CounterVec
+}
+
+func newRelayMetrics() relayMetrics {
+	return relayMetrics{
+		leader:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "millrace_relay_leader", Help: "1 in the process that holds the relay's lease."}),
+		held:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "millrace_relay_held_keys", Help: "Keys that wait behind an event the broker refused."}),
+		published: prometheus.NewCounter(prometheus.CounterOpts{Name: "millrace_relay_published_total", Help: "Events the broker acknowledged."}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "millrace_relay_failures_total", Help: "Batches of which nothing was published, and looks the database refused.",
+		}, []string{"at"}),
+	}
+}
+
+var (
+	backlogRows = prometheus.NewDesc("millrace_outbox_rows", "Events that are committed and not yet published, counted up to the cap.", nil, nil)
+	backlogAge  = prometheus.NewDesc("millrace_outbox_oldest_age_seconds", "How long the oldest of them has been waiting.", nil, nil)
+)
+
+// Describe and Collect make the relay a prometheus.Collector.
+func (r *Relay) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(r, ch) }
+
+// Collect reports what the relay did and what is left to do.
+func (r *Relay) Collect(ch chan<- prometheus.Metric) {
+	last := r.Backlog()
+	ch <- prometheus.MustNewConstMetric(backlogRows, prometheus.GaugeValue, float64(last.Rows))
+	ch <- prometheus.MustNewConstMetric(backlogAge, prometheus.GaugeValue, last.OldestAge.Seconds())
+	ch <- r.metrics.leader
+	ch <- r.metrics.held
+	ch <- r.metrics.published
+	r.metrics.failures.Collect(ch)
+}

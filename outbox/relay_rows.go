@@ -1,0 +1,179 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/lib/pq"
+
+	"millrace/transport"
+)
+
+// outboxRow is one row of millrace.outbox.
+type outboxRow struct {
+	id         int64
+	topic      string
+	key        []byte
+	payload    []byte
+	headers    []byte
+	createdAt  time.Time
+	unsendable bool
+}
+
+// lane is what rows must stay in order within: the key. Rows without a key have
+// no order to keep, so each is a lane of its own.
+func (r *outboxRow) lane() string {
+	if len(r.key) == 0 {
+		return "#" + strconv.FormatInt(r.id, 10)
+	}
+	return string(r.key)
+}
+
+// metadata decodes the row's headers.
+func (r *outboxRow) metadata() (map[string]string, error) {
+	head := map[string]string{}
+	if err := json.Unmarshal(r.headers, &head); err != nil {
+		return nil, fmt.Errorf("outbox row %d: the headers are not a JSON object of strings: %w", r.id, err)
+	}
+	return head, nil
+}
+
+// record is the row as it goes to Kafka, headers by name.
+func (r *outboxRow) record() (transport.Record, error) {
+	head, err := r.metadata()
+	if err != nil {
+		return transport.Record{}, err
+	}
+	headers := make([]transport.Header, 0, len(head))
+	for _, name := range slices.Sorted(maps.Keys(head)) {
+		headers = append(headers, transport.Header{Key: name, Value: []byte(head[name])})
+	}
+	return transport.Record{Topic: r.topic, Key: r.key, Value: r.payload, Headers: headers}, nil
+}
+
+const (
+	// relayBatch is how many rows are read, published and deleted at once. Larger
+	// batches gain little and make the first of them wait for the last.
+	relayBatch = 1000
+	// relayBatchBytes bounds the memory of a batch: dead letters may be megabytes each.
+	relayBatchBytes = 8 << 20
+)
+
+const (
+	outboxColumns = `SELECT id, topic, key, payload, headers, created_at, unsendable FROM millrace.outbox`
+	pageAfter     = outboxColumns + ` WHERE id > $1 ORDER BY id LIMIT $2`
+	rowsByID      = outboxColumns + ` WHERE id = ANY($1) ORDER BY id`
+	deleteRows    = `DELETE FROM millrace.outbox WHERE id = ANY($1)`
+	markRows      = `UPDATE millrace.outbox SET unsendable = true WHERE id = ANY($1)`
+)
+
+// outboxTable reads and deletes rows.
+type outboxTable struct {
+	stmts   *replanned
+	limit   int // rows of the next page: fewer than relayBatch while rows are large
+	maximum int
+}
+
+// page reads the rows after an id, whatever is visible; full means that there may be more.
+func (t *outboxTable) page(ctx context.Context, after int64) (rows []outboxRow, full bool, err error) {
+	rows, cut, err := t.query(ctx, pageAfter, after, t.limit)
+	if err != nil {
+		return nil, false, fmt.Errorf("read the outbox: %w", err)
+	}
+	full = cut || len(rows) == t.limit
+	if cut {
+		t.limit = len(rows)
+	} else {
+		t.limit = min(2*t.limit, t.maximum)
+	}
+	return rows, full, nil
+}
+
+// byID reads those rows that are still there.
+func (t *outboxTable) byID(ctx context.Context, ids []int64) ([]outboxRow, error) {
+	rows, _, err := t.query(ctx, rowsByID, pq.Array(ids))
+	if err != nil {
+		return nil, fmt.Errorf("read rows of the outbox: %w", err)
+	}
+	return rows, nil
+}
+
+func (t *outboxTable) query(ctx context.Context, query string, args ...any) (list []outboxRow, cut bool, err error) {
+	stmt, err := t.stmts.get(ctx, query)
+	if err != nil {
+		return nil, false, err
+	}
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	bytes := 0
+	for rows.Next() {
+		if bytes > relayBatchBytes {
+			return list, true, nil
+		}
+		var r outboxRow
+		if err := rows.Scan(&r.id, &r.topic, &r.key, &r.payload, &r.headers, &r.createdAt, &r.unsendable); err != nil {
+			return nil, false, err
+		}
+		bytes += len(r.payload) + len(r.headers) + len(r.key)
+		list = append(list, r)
+	}
+	return list, false, rows.Err()
+}
+
+// change runs deleteRows or markRows. It is finished even if ctx ends meanwhile: what was
+// acknowledged should be gone, or the next relay sends it again.
+func (t *outboxTable) change(ctx context.Context, query string, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transactionLimit)
+	defer cancel()
+	stmt, err := t.stmts.get(ctx, query)
+	if err == nil {
+		_, err = stmt.ExecContext(ctx, pq.Array(ids))
+	}
+	if err != nil {
+		return fmt.Errorf("change %d rows of the outbox: %w", len(ids), err)
+	}
+	return nil
+}
+
+// planLifetime is how long a prepared statement keeps its plan. Postgres plans a
+// prepared statement for good after a few runs; a plan made while the table was nearly empty is to
+// scan and sort all of it, and would be kept while the table fills.
+const planLifetime = time.Second
+
+// replanned keeps statements on tables that are nearly empty at one moment and
+// full at the next prepared, but never for longer than planLifetime. It is for one goroutine.
+type replanned struct {
+	db    *sql.DB
+	stmts *statements
+	since time.Time
+}
+
+func (r *replanned) get(ctx context.Context, query string) (*sql.Stmt, error) {
+	if r.stmts == nil || time.Since(r.since) > planLifetime {
+		r.close()
+		r.stmts, r.since = &statements{db: r.db}, time.Now()
+	}
+	return r.stmts.get(ctx, query)
+}
+
+func (r *replanned) close() {
+	if r.stmts == nil {
+		return
+	}
+	for _, stmt := range r.stmts.byText {
+		_ = stmt.Close() // a connection that does not answer any more has forgotten it anyway
+	}
+	r.stmts = nil
+}
