@@ -108,7 +108,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	}
 	records := make([]transport.Record, len(messages))
 	for i, msg := range messages {
-		records[i] = Record(topic, msg)
+		records[i] = transport.Encode(topic, msg)
 	}
 	for i, err := range p.PublishBatch(messages[0].Context(), records) {
 		if err != nil {
