@@ -53,19 +53,23 @@ func (r *Reader) levels(ctx context.Context, query string, args ...any) ([]inven
 	return levels, nil
 }
 
-// Reservation returns what is held for an order. One that nobody has heard of is the
-// empty reservation: its Status is empty, as a tombstone's is.
+// Reservation returns what is held for an order. Where nothing is known of the order, a
+// tombstone included, the error is event.ErrUnknownOrder.
 func (r *Reader) Reservation(ctx context.Context, id event.OrderID) (inventory.Reservation, error) {
 	row := inventory.Reservation{ID: id}
 	var state []byte
-	switch err := r.db.QueryRowContext(ctx, "SELECT state FROM inventory.reservations WHERE order_id = $1", string(id)).Scan(&state); {
+	err := r.db.QueryRowContext(ctx, "SELECT state FROM inventory.reservations WHERE order_id = $1", string(id)).Scan(&state)
+	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return row, nil
-	case err != nil:
-		return row, fmt.Errorf("read the reservation of order %s: %w", id, err)
+		err = event.ErrUnknownOrder
+	case err == nil:
+		err = json.Unmarshal(state, &row)
 	}
-	if err := json.Unmarshal(state, &row); err != nil {
-		return row, fmt.Errorf("the reservation of order %s is not readable: %w", id, err)
+	if err == nil && row.Status == "" {
+		err = event.ErrUnknownOrder
+	}
+	if err != nil {
+		return row, fmt.Errorf("read the reservation of order %s: %w", id, err)
 	}
 	return row, nil
 }

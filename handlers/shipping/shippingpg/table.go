@@ -48,19 +48,23 @@ type Reader struct{ db *sql.DB }
 // NewReader returns a reader that takes connections from db.
 func NewReader(db *sql.DB) *Reader { return &Reader{db} }
 
-// Shipment returns an order's shipment. One that nobody has heard of is the empty
-// shipment: its Status is empty, as a tombstone's is.
+// Shipment returns an order's shipment. Where nothing is known of the order, a
+// tombstone included, the error is event.ErrUnknownOrder.
 func (r *Reader) Shipment(ctx context.Context, id event.OrderID) (shipping.Shipment, error) {
 	row := shipping.Shipment{ID: id}
 	var state []byte
-	switch err := r.db.QueryRowContext(ctx, "SELECT state FROM shipping.shipments WHERE order_id = $1", string(id)).Scan(&state); {
+	err := r.db.QueryRowContext(ctx, "SELECT state FROM shipping.shipments WHERE order_id = $1", string(id)).Scan(&state)
+	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return row, nil
-	case err != nil:
-		return row, fmt.Errorf("read the shipment of order %s: %w", id, err)
+		err = event.ErrUnknownOrder
+	case err == nil:
+		err = json.Unmarshal(state, &row)
 	}
-	if err := json.Unmarshal(state, &row); err != nil {
-		return row, fmt.Errorf("the shipment of order %s is not readable: %w", id, err)
+	if err == nil && row.Status == "" {
+		err = event.ErrUnknownOrder
+	}
+	if err != nil {
+		return row, fmt.Errorf("read the shipment of order %s: %w", id, err)
 	}
 	return row, nil
 }
