@@ -31,7 +31,7 @@ type Admin struct {
 
 // NewAdmin makes an admin; nothing is sent to a broker yet.
 func NewAdmin(config Config) (*Admin, error) {
-	config, err := config.withDefaults()
+	config, err := config.WithDefaults()
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,8 @@ const (
 
 var errNoBrokers = errors.New("kafka: no broker given; an address such as localhost:9092 is needed")
 
-func (c Config) withDefaults() (Config, error) {
+// WithDefaults fills in what was left out. It fails where no broker is given.
+func (c Config) WithDefaults() (Config, error) {
 	if len(c.Brokers) == 0 {
 		return c, errNoBrokers
 	}

@@ -72,7 +72,7 @@ var (
 
 // NewPublisher makes a publisher. It does not wait for a broker.
 func NewPublisher(config Config) (*Publisher, error) {
-	config, err := config.withDefaults()
+	config, err := config.WithDefaults()
 	if err != nil {
 		return nil, err
 	}

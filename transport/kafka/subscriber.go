@@ -83,7 +83,7 @@ var _ message.Subscriber = (*Subscriber)(nil)
 // NewSubscriber makes a member of the group. It joins at the first Subscribe, and
 // a new group begins at the oldest record. It does not wait for a broker.
 func NewSubscriber(config Config, group string) (*Subscriber, error) {
-	config, err := config.withDefaults()
+	config, err := config.WithDefaults()
 	if err != nil {
 		return nil, err
 	}
