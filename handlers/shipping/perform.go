@@ -26,7 +26,7 @@ func (s *Service) Perform(ctx context.Context, row Shipment, step string, attemp
 		return nil, fmt.Errorf("order %s, %s, attempt %d: %w", row.ID, step, attempt, err)
 	}
 	at := event.CauseFrom(ctx).Time
-	if at.IsZero() {
+	if at.IsZero() { // as a rule: nothing but time causes a call
 		at = time.Now()
 	}
 	if _, news := row.learn(report, at); !news { // row is our own copy

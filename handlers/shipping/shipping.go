@@ -82,6 +82,7 @@ type StaleReport struct {
 	State  State              // what was reported
 }
 
+// Error is fit for the carrier to read.
 func (e *StaleReport) Error() string {
 	return fmt.Sprintf("the report %s is ignored: it cannot follow %s", e.State, e.Status)
 }
@@ -98,10 +99,13 @@ const (
 // MaxNote is how many characters an operator's note may have: a paragraph.
 const MaxNote = 2000
 
-// Why a resolution is refused.
+// What a resolution is refused for.
 var (
-	ErrNotAResolution   = fmt.Errorf("a shipment is resolved as %s or %s", ResolveReturned, ResolveWrittenOff)
-	ErrNoteTooLong      = fmt.Errorf("a note has at most %d characters", MaxNote)
+	// ErrNotAResolution: not one of those above.
+	ErrNotAResolution = fmt.Errorf("a shipment is resolved as %s or %s", ResolveReturned, ResolveWrittenOff)
+	// ErrNoteTooLong: more than MaxNote characters.
+	ErrNoteTooLong = fmt.Errorf("a note has at most %d characters", MaxNote)
+	// ErrNothingToResolve: the parcel is under way, has ended, or was resolved before.
 	ErrNothingToResolve = errors.New("only a shipment that is RECALL_FAILED can be resolved")
 )
 

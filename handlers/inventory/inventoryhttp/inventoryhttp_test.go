@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -113,6 +114,19 @@ func TestRestockAndRead(t *testing.T) {
 	}
 	if code, answer := ask(t, api, "PUT", "/inventory/MUG-RED", `{"add":-4}`, "Idempotency-Key", "k-1"); code != 200 || answer["available"] != 6.0 || answer["restocked"] != -4.0 {
 		t.Errorf("another body is another restock: %d %v", code, answer)
+	}
+}
+
+// TestAnySKUFitsIntoAPath: all printable characters are allowed in one.
+func TestAnySKUFitsIntoAPath(t *testing.T) {
+	api := newAPI()
+	for _, sku := range []string{"A/B", "50%", "50%2FB", "a?b#c", "~!$&'()*+,;=:@[]"} {
+		if code, answer := ask(t, api, "PUT", "/inventory/"+url.PathEscape(sku), `{"add":1}`); code != 200 || answer["sku"] != sku {
+			t.Errorf("PUT %s: %d %v", sku, code, answer)
+		}
+		if code, answer := ask(t, api, "GET", "/inventory/"+url.PathEscape(sku), ""); code != 200 || answer["sku"] != sku {
+			t.Errorf("GET %s: %d %v", sku, code, answer)
+		}
 	}
 }
 

@@ -84,8 +84,8 @@ func (c Carrier) state(p shipping.Parcel) shipping.State {
 	if p.Address.PostalCode == Slow {
 		pace *= slowness
 	}
-	// BookedAt is the database's clock, and a step's wait ends by it; half a step of
-	// grace keeps a clock that is a little behind from costing a whole step more.
+	// BookedAt may be another machine's clock, and a step's wait ends by the database's;
+	// half a step of grace keeps a clock that is a little behind from costing a whole step more.
 	passed := time.Since(p.BookedAt) + c.step/2
 	switch {
 	case passed < pace:
