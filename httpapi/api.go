@@ -154,6 +154,8 @@ func openAPI(c Config) huma.Config {
 func strict(_ *huma.OpenAPI, op *huma.Operation) {
 	op.RejectUnknownQueryParameters = true
 	op.MaxBodyBytes = -1
+	// Takes checkBody's deadline away again: one that passes while the operation runs
+	// would cancel its context.
 	op.BodyReadTimeout = -1
 }
 

@@ -67,8 +67,6 @@ func (a *API) checkBody(ctx huma.Context, next func(huma.Context)) {
 			return
 		}
 	}
-	// A read deadline that passes later would cancel the request's context.
-	_ = ctx.SetReadDeadline(time.Time{})
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	// huma compares the media type letter by letter.
 	r.Header.Set("Content-Type", jsonMediaType)
