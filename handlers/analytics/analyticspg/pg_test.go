@@ -164,6 +164,13 @@ func TestSumsAreTheSameBeforeDuringAndAfterFolding(t *testing.T) {
 		t.Errorf("%d deltas are left", n)
 	}
 	check("all folded")
+	var series int
+	if err := w.db.QueryRow("SELECT count(*) FROM analytics.minutes WHERE name = $1", analytics.SumTimeToPaid).Scan(&series); err != nil {
+		t.Fatal(err)
+	}
+	if series != 0 {
+		t.Errorf("times to PAID are kept by the minute: %d rows", series)
+	}
 
 	w.count(t, 2*time.Minute, event.PaymentRefunded{OrderID: id(1), Total: eur, AfterSuccess: true})
 	if got := w.summary(t).Revenue; len(got) != 0 {
