@@ -9,29 +9,22 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"millrace/testserver"
 	"millrace/transport"
 	"millrace/transport/kafka"
 	"millrace/transport/transporttest"
 )
 
+func TestMain(m *testing.M) { testserver.Main(m) }
+
 func TestConformance(t *testing.T) {
-	transporttest.Run(t, func(t *testing.T) transporttest.Fixture {
-		return fixture(t, broker(t).ListenAddrs()...)
-	})
+	transporttest.Run(t, func(t *testing.T) transporttest.Fixture { return fixture(t, testserver.Kafka(t)) })
 }
 
-// broker starts a Kafka in this process.
-func broker(t testing.TB) *kfake.Cluster {
-	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Close)
-	return cluster
+func TestConformanceOnRealKafka(t *testing.T) {
+	transporttest.Run(t, func(t *testing.T) transporttest.Fixture { return fixture(t, testserver.RealKafka(t)) })
 }
 
 // quick is a configuration for tests: short waits, and no log.

@@ -5,23 +5,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
-
+	"millrace/testserver"
 	"millrace/transport"
 	"millrace/transport/kafka"
 	"millrace/transport/transporttest"
 	"millrace/transport/watermill"
 )
 
+func TestMain(m *testing.M) { testserver.Main(m) }
+
 func TestConformance(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Close)
-	transporttest.Run(t, func(t *testing.T) transporttest.Fixture {
-		return fixture(t, cluster.ListenAddrs()...)
-	})
+	transporttest.Run(t, func(t *testing.T) transporttest.Fixture { return fixture(t, testserver.Kafka(t)) })
+}
+
+func TestConformanceOnRealKafka(t *testing.T) {
+	transporttest.Run(t, func(t *testing.T) transporttest.Fixture { return fixture(t, testserver.RealKafka(t)) })
 }
 
 func fixture(t *testing.T, brokers ...string) transporttest.Fixture {
