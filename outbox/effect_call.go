@@ -1,0 +1,214 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/google/uuid"
+
+	"millrace/event"
+)
+
+// poll claims what is due and has a place; full means that there may be more.
+func (e *Executor[S]) poll(ctx context.Context) (full bool, err error) {
+	if err := e.clock.compare(ctx, e.waits.stmts); err != nil {
+		return false, err
+	}
+	places := e.slots.take()
+	if places == 0 {
+		return true, nil
+	}
+	guarded := e.opts.Lag != nil
+	list, full, err := e.waits.claim(ctx, places, e.lease, !guarded || e.guard.ready(time.Now()))
+	e.slots.putBack(places-len(list), full)
+	if err != nil {
+		return false, err
+	}
+	var deadlines []claimed
+	for _, c := range list {
+		if guarded && c.step == event.DeadlineStep {
+			deadlines = append(deadlines, c)
+			continue
+		}
+		e.begin(c)
+	}
+	if len(deadlines) > 0 {
+		e.guard.busy.Store(true)
+		if !e.slots.begin(func() { e.fire(deadlines) }) {
+			e.give(len(deadlines))
+		}
+	}
+	return full, nil
+}
+
+// begin performs a wait that was claimed in the table and has a place.
+func (e *Executor[S]) begin(c claimed) {
+	claim := Claim[S]{OrderID: c.id, Step: c.step, Attempt: c.attempt, Since: c.since}
+	if !e.slots.begin(func() { e.run(claim, false) }) {
+		e.give(1)
+	}
+}
+
+// run makes one attempt and settles its wait. It has a place, which it gives back.
+func (e *Executor[S]) run(c Claim[S], loaded bool) {
+	defer e.give(1)
+	e.metrics.inFlight.Inc()
+	defer e.metrics.inFlight.Dec()
+	ctx, cancel := context.WithTimeout(e.calls, e.lease)
+	defer cancel()
+	if !loaded {
+		row, ok, err := e.load(ctx, c.OrderID)
+		switch {
+		case err != nil:
+			e.again(ctx, c, err)
+			return
+		case !ok || !e.waitsFor(&row, c.Step):
+			e.forget(ctx, c)
+			return
+		}
+		c.Row = row
+	}
+	change, err := e.call(ctx, c)
+	if err != nil {
+		e.again(ctx, c, err)
+		return
+	}
+	still, err := e.answer(ctx, c, change)
+	switch {
+	case errors.Is(err, event.ErrUnknownOrder):
+		e.forget(ctx, c)
+	case err != nil:
+		e.again(ctx, c, err)
+	case still:
+		e.metrics.answers.WithLabelValues("waiting").Inc()
+		e.putOff(c, e.pauseAfter(c.Attempt, nil))
+	default:
+		e.metrics.answers.WithLabelValues("answered").Inc()
+	}
+}
+
+var errNoAnswer = errors.New("neither an answer nor an error came back: Perform must return one of them")
+
+// call performs the step. A panic is an error of this attempt alone.
+func (e *Executor[S]) call(ctx context.Context, c Claim[S]) (change func(*S) ([]event.Event, error), err error) {
+	ctx, cancel := context.WithTimeout(ctx, e.opts.CallTimeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			e.log.ErrorContext(ctx, "an effect panicked", "order_id", c.OrderID, "step", c.Step, "panic", p, "stack", string(debug.Stack()))
+			err = &PanicError{p}
+		}
+	}()
+	change, err = e.perform(ctx, c.Row, c.Step, c.Attempt)
+	if err == nil && change == nil {
+		return nil, errNoAnswer
+	}
+	return change, err
+}
+
+// answer brings the answer back. still means that the row waits for the step all the same.
+func (e *Executor[S]) answer(ctx context.Context, c Claim[S], change func(*S) ([]event.Event, error)) (still bool, err error) {
+	ctx = event.WithCause(ctx, event.Cause{ID: answerID(c.OrderID, c.Step, c.Attempt), Time: e.clock.now()})
+	still = true // what the row waits for is not known when the store has processed this answer before
+	err = e.update(ctx, c.OrderID, func(row *S) ([]event.Event, error) {
+		if still = e.waitsFor(row, c.Step); !still {
+			return nil, nil
+		}
+		events, err := change(row)
+		if err == nil {
+			still = e.waitsFor(row, c.Step)
+		}
+		return events, err
+	})
+	return still, err
+}
+
+// answers is the namespace of the ids of answers: a constant, so that each process
+// gives the same answer the same id.
+var answers = uuid.MustParse("6b8f6c0e-51c4-4a0c-9b0f-5e1f8f1d7a63")
+
+// answerID is the cause of the change that an attempt's answer makes.
+func answerID(id event.OrderID, step string, attempt int) string {
+	return uuid.NewSHA1(answers, []byte(string(id)+"/"+step+"/"+strconv.Itoa(attempt))).String()
+}
+
+func (e *Executor[S]) waitsFor(row *S, step string) bool { return waitsFor(e.opts.Waits(row), step) }
+
+func waitsFor(waits []event.Wait, step string) bool {
+	return slices.ContainsFunc(waits, func(w event.Wait) bool { return w.Step == step })
+}
+
+// The pauses between attempts double from firstAsk to lastAsk, give or take a half, so that
+// many orders that failed together do not come back together.
+const (
+	firstAsk   = 100 * time.Millisecond
+	lastAsk    = 10 * time.Second
+	askJitter  = 0.5
+	askGrowth  = 2
+	longestAsk = 5 * time.Minute // of what the other side may ask for with RetryAfter
+)
+
+// pauseAfter is how long after an attempt the next one is due.
+func (e *Executor[S]) pauseAfter(attempt int, err error) time.Duration {
+	var wish interface{ RetryAfter() time.Duration }
+	if errors.As(err, &wish) {
+		return min(max(wish.RetryAfter(), e.firstRetry), longestAsk)
+	}
+	return retryPause(attempt, e.firstRetry, e.lastRetry)
+}
+
+func retryPause(attempt int, first, last time.Duration) time.Duration {
+	b := &backoff.ExponentialBackOff{InitialInterval: first, MaxInterval: last, Multiplier: askGrowth, RandomizationFactor: askJitter}
+	b.Reset()
+	const doublings = 32 // beyond them last has long been reached
+	for range min(attempt-1, doublings) {
+		b.NextBackOff()
+	}
+	return b.NextBackOff()
+}
+
+// logEvery and logAt thin out what is logged of one wait: the first failures are
+// everyday life.
+const (
+	logAt    = 3
+	logEvery = 25
+)
+
+// again makes the step due again after a failure.
+func (e *Executor[S]) again(ctx context.Context, c Claim[S], err error) {
+	e.metrics.answers.WithLabelValues("unknown").Inc()
+	d := e.pauseAfter(c.Attempt, err)
+	if e.calls.Err() != nil {
+		d = 0 // stopped in the middle: whoever is there may ask at once
+	} else if c.Attempt == logAt || c.Attempt%logEvery == 0 {
+		e.log.WarnContext(ctx, "no answer yet, asking again", "order_id", c.OrderID, "step", c.Step, "attempt", c.Attempt, "in", d.Round(time.Millisecond), "error", err)
+	}
+	e.putOff(c, d)
+}
+
+func (e *Executor[S]) putOff(c Claim[S], d time.Duration) {
+	e.afterwards(func(ctx context.Context) error { return e.waits.putOff(ctx, c.claimed(), d) })
+}
+
+func (e *Executor[S]) forget(ctx context.Context, c Claim[S]) {
+	e.log.InfoContext(ctx, "nobody waits for this step any more", "order_id", c.OrderID, "step", c.Step)
+	e.afterwards(func(ctx context.Context) error { return e.waits.forget(ctx, c.claimed()) })
+}
+
+func (c Claim[S]) claimed() claimed { return claimed{c.OrderID, c.Step, c.Attempt, c.Since} }
+
+// afterwards settles a wait, even while the executor stops. If that fails the wait is due
+// again when its claim's lease is over.
+func (e *Executor[S]) afterwards(settle func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.calls), transactionLimit)
+	defer cancel()
+	if err := settle(ctx); err != nil {
+		e.log.WarnContext(ctx, "the wait is due again when its lease is over", "lease", e.lease, "error", fmt.Errorf("settle: %w", err))
+	}
+}

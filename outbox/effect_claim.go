@@ -1,0 +1,158 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/lib/pq"
+
+	"millrace/event"
+)
+
+// wholeClaim is how often the executor looks at all due waits, however old: at those, too, that
+// were locked whenever it looked, or committed later than they may.
+const wholeClaim = time.Minute
+
+// claimWaits moves due waits forward by the lease. Rows that are locked are
+// passed over: a store transaction may hold several of them, and waiting for one while
+// holding another would be a deadlock. $4 bounds how far back to look, so that rows deleted
+// long ago are not stepped over while a transaction elsewhere keeps them; the table keeps since.
+const claimWaits = `WITH due AS MATERIALIZED (
+	SELECT order_id, step FROM millrace.waits
+	WHERE service = $1 AND due_at <= now() AND due_at > now() - $4::bigint * interval '1 millisecond' AND ($5 OR step <> '` + event.DeadlineStep + `')
+	ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+UPDATE millrace.waits w SET due_at = now() + $3::bigint * interval '1 millisecond', attempt = attempt + 1
+FROM due WHERE w.service = $1 AND w.order_id = due.order_id AND w.step = due.step
+RETURNING w.order_id, w.step, w.attempt, w.since`
+
+const (
+	putOffWait = `UPDATE millrace.waits SET due_at = now() + $5::bigint * interval '1 millisecond'
+WHERE service = $1 AND order_id = $2 AND step = $3 AND attempt = $4`
+
+	// A wait that ended and began anew is another one: since tells them apart.
+	forgetWait = `DELETE FROM millrace.waits WHERE service = $1 AND order_id = $2 AND step = $3 AND attempt = $4 AND since = $5`
+
+	// putOffDeadlines takes the attempts back: nobody was asked.
+	putOffDeadlines = `WITH held AS MATERIALIZED (
+	SELECT w.order_id FROM millrace.waits w JOIN unnest($2::uuid[], $3::int[]) AS d(order_id, attempt) USING (order_id, attempt)
+	WHERE w.service = $1 AND w.step = '` + event.DeadlineStep + `' FOR UPDATE OF w SKIP LOCKED)
+UPDATE millrace.waits w SET due_at = now() + $4::bigint * interval '1 millisecond', attempt = attempt - 1
+FROM held WHERE w.service = $1 AND w.order_id = held.order_id AND w.step = '` + event.DeadlineStep + `'`
+)
+
+// waitTable changes one service's rows of millrace.waits. The polls are one
+// goroutine's; the rest is everybody's.
+type waitTable struct {
+	service string
+	stmts   *statements
+	polls   *replanned
+	drained time.Time // when a look last found everything that was due
+	whole   time.Time // when the executor last looked at all
+}
+
+// claimed is a wait as it came from the table.
+type claimed struct {
+	id      event.OrderID
+	step    string
+	attempt int
+	since   time.Time
+}
+
+// claim takes up to n due waits; full means that there may be more.
+func (t *waitTable) claim(ctx context.Context, n int, lease time.Duration, deadlines bool) (list []claimed, full bool, err error) {
+	began := time.Now()
+	// A wait is due no earlier than the transaction began that wrote it, and that has committed by
+	// gapLifetime after: only what was written since then can be due and unseen.
+	since := t.drained.Add(-gapLifetime)
+	whole := began.Sub(t.whole) > wholeClaim
+	if whole {
+		since = time.Unix(0, 0)
+	}
+	stmt, err := t.polls.get(ctx, claimWaits)
+	if err != nil {
+		return nil, false, fmt.Errorf("claim waits of %s: %w", t.service, err)
+	}
+	rows, err := stmt.QueryContext(ctx, t.service, n, lease.Milliseconds(), began.Sub(since).Milliseconds(), deadlines)
+	if err != nil {
+		return nil, false, fmt.Errorf("claim waits of %s: %w", t.service, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var c claimed
+		if err := rows.Scan(&c.id, &c.step, &c.attempt, &c.since); err != nil {
+			return nil, false, fmt.Errorf("claim waits of %s: %w", t.service, err)
+		}
+		list = append(list, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, false, fmt.Errorf("claim waits of %s: %w", t.service, err)
+	}
+	full = len(list) == n
+	if !full && deadlines {
+		t.drained = began
+		if whole {
+			t.whole = began
+		}
+	}
+	return list, full, nil
+}
+
+// putOff makes a wait due again after d, unless it has been claimed by somebody else or has ended.
+func (t *waitTable) putOff(ctx context.Context, c claimed, d time.Duration) error {
+	if _, err := t.stmts.exec(ctx, putOffWait, t.service, string(c.id), c.step, c.attempt, d.Milliseconds()); err != nil {
+		return fmt.Errorf("put off step %s of order %s: %w", c.step, c.id, err)
+	}
+	return nil
+}
+
+// forget removes a wait nobody waits for.
+func (t *waitTable) forget(ctx context.Context, c claimed) error {
+	if _, err := t.stmts.exec(ctx, forgetWait, t.service, string(c.id), c.step, c.attempt, c.since); err != nil {
+		return fmt.Errorf("forget step %s of order %s: %w", c.step, c.id, err)
+	}
+	return nil
+}
+
+func (t *waitTable) putOffDeadlines(ctx context.Context, list []claimed, d time.Duration) error {
+	ids, attempts := make([]string, len(list)), make([]int64, len(list))
+	for i, c := range list {
+		ids[i], attempts[i] = string(c.id), int64(c.attempt)
+	}
+	if _, err := t.stmts.exec(ctx, putOffDeadlines, t.service, pq.Array(ids), pq.Array(attempts), d.Milliseconds()); err != nil {
+		return fmt.Errorf("put off %d deadlines: %w", len(list), err)
+	}
+	return nil
+}
+
+// clock tells the database's time without asking each time.
+type clock struct {
+	ahead atomic.Int64 // nanoseconds by which the database's clock is ahead of ours
+	asked time.Time
+}
+
+// now is the database's time, as exact as the last look at it.
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// clockEvery is how often the clocks are compared: they drift by microseconds a second.
+const clockEvery = time.Minute
+
+func (c *clock) compare(ctx context.Context, stmts *statements) error {
+	before := time.Now()
+	if before.Sub(c.asked) < clockEvery {
+		return nil
+	}
+	stmt, err := stmts.get(ctx, "SELECT clock_timestamp()")
+	if err != nil {
+		return fmt.Errorf("ask the database for its time: %w", err)
+	}
+	var theirs time.Time
+	if err := stmt.QueryRowContext(ctx).Scan(&theirs); err != nil {
+		return fmt.Errorf("ask the database for its time: %w", err)
+	}
+	middle := before.Add(time.Since(before) / 2)
+	c.ahead.Store(int64(theirs.Sub(middle)))
+	c.asked = before
+	return nil
+}
