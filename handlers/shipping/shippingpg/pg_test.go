@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -21,18 +22,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(testserver.Stopping(m)) }
 
-const orderID = event.OrderID("0199c0de-0000-7000-8000-000000000001")
+// step is as short as the executor makes it: it looks every 100 ms.
+const step = 50 * time.Millisecond
 
-// step is so short that the simulated parcel has moved on whenever it is asked for.
-const step = time.Millisecond
+// patience is for a machine that is busy with other tests.
+const patience = time.Minute
 
 type system struct {
+	*testing.T
 	db      *sql.DB
-	store   *outbox.Store[shipping.Shipment, outbox.None]
 	service *shipping.Service
 	reader  *shippingpg.Reader
 }
 
+// newSystem runs a whole shipping service: store, executor and simulated carrier.
 func newSystem(t *testing.T) system {
 	t.Helper()
 	db := testserver.Postgres(t)
@@ -44,91 +47,136 @@ func newSystem(t *testing.T) system {
 	}
 	policy := shipping.Policy{Step: step}
 	store := outbox.NewPostgres(db, shippingpg.Table(policy), outbox.Options{})
+	service := shipping.New(store, simulator.New(step), policy)
+	executor := outbox.NewExecutor(db, "shipping", store.Load, store.UpdateExisting, service.Perform,
+		outbox.ExecutorOptions[shipping.Shipment]{Waits: policy.Due})
+	store.StartEffects(executor)
+	run(t, store.Run) // ends last: the executor's answers go through it
+	run(t, executor.Run)
+	return system{t, db, service, shippingpg.NewReader(db)}
+}
+
+func run(t *testing.T, run func(context.Context) error) {
 	ctx, stop := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
-	go func() { stopped <- store.Run(ctx) }()
+	go func() { stopped <- run(ctx) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-stopped; err != nil {
 			t.Error(err)
 		}
 	})
-	return system{db, store, shipping.New(store, simulator.New(step), policy), shippingpg.NewReader(db)}
 }
 
-func caused(t *testing.T) context.Context {
-	return event.WithCause(t.Context(), event.Cause{ID: uuid.NewString(), Time: time.Now()})
+func (s system) caused() context.Context {
+	return event.WithCause(s.Context(), event.Cause{ID: uuid.NewString(), Time: time.Now()})
 }
 
-// TestAParcelGoesThroughTheDatabase: initiated, asked after until it is delivered, too
-// late to be called back, resolved.
-func TestAParcelGoesThroughTheDatabase(t *testing.T) {
+func (s system) initiate(id event.OrderID, postalCode string) {
+	s.Helper()
+	e := event.ShippingInitiate{OrderID: id, Items: []event.Item{{SKU: "MUG", Quantity: 1}}}
+	if postalCode != "" {
+		e.ShippingAddress = &event.Address{Name: "Ada Byron", PostalCode: postalCode, Country: "GB"}
+	}
+	if err := s.service.Initiate(s.caused(), e); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s system) cancel(id event.OrderID) {
+	s.Helper()
+	if err := s.service.Cancel(s.caused(), event.OrderCancelled{OrderID: id}); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// wait returns the shipment once it has got to a status.
+func (s system) wait(id event.OrderID, status event.ParcelStatus) shipping.Shipment {
+	s.Helper()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for deadline := time.Now().Add(patience); ; <-look.C {
+		row, err := s.reader.Shipment(s.Context(), id)
+		if err == nil && row.Status == status {
+			return row
+		}
+		if err != nil && !errors.Is(err, event.ErrUnknownOrder) {
+			s.Fatal(err)
+		}
+		if time.Now().After(deadline) {
+			s.Fatalf("order %s is %q, and not %s", id, row.Status, status)
+		}
+	}
+}
+
+func orderID(n int) event.OrderID {
+	return event.OrderID(fmt.Sprintf("0199c0de-0000-7000-8000-%012d", n))
+}
+
+func TestParcelsFareAsTheirPostalCodeSays(t *testing.T) {
 	s := newSystem(t)
-	if _, err := s.reader.Shipment(t.Context(), orderID); !errors.Is(err, event.ErrUnknownOrder) {
-		t.Fatalf("before anything: %v", err)
+	ends := []struct {
+		code string
+		want event.ParcelStatus
+	}{
+		{"BA1 1AA", event.ParcelDelivered},
+		{"", event.ParcelDelivered}, // collected
+		{simulator.Slow, event.ParcelDelivered},
+		{simulator.Refused, event.ParcelRefused},
+		{simulator.Lost, event.ParcelLost},
 	}
-	e := event.ShippingInitiate{OrderID: orderID, Items: []event.Item{{SKU: "MUG", Quantity: 1}},
-		ShippingAddress: &event.Address{Name: "Ada Byron", PostalCode: "BA1 1AA", Country: "GB"}}
-	if err := s.service.Initiate(caused(t), e); err != nil {
+	for n, end := range ends {
+		s.initiate(orderID(n), end.code)
+	}
+	for n, end := range ends {
+		s.wait(orderID(n), end.want)
+	}
+	var waiting int
+	if err := s.db.QueryRow("SELECT count(*) FROM millrace.waits").Scan(&waiting); err != nil || waiting != 0 {
+		t.Errorf("%d waits are left: %v", waiting, err)
+	}
+}
+
+// TestPastRecall goes the longest way there is: cancelled, not stopped, not called back,
+// resolved by an operator; and each status is said once, in order.
+func TestPastRecall(t *testing.T) {
+	s := newSystem(t)
+	id := orderID(1)
+	s.initiate(id, simulator.NoRecall)
+	s.cancel(id)
+	s.wait(id, event.ParcelRecallFailed)
+	if err := s.service.Resolve(s.caused(), id, shipping.ResolveReturned, "a neighbour had it"); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(time.Minute)
-	for calls := 1; ; calls++ {
-		var due string
-		switch err := s.db.QueryRow("SELECT coalesce(max(step), '') FROM millrace.waits WHERE service = 'shipping' AND order_id = $1", string(orderID)).Scan(&due); {
-		case err != nil:
-			t.Fatal(err)
-		case time.Now().After(deadline):
-			t.Fatalf("still waiting for %s", due)
-		}
-		if due == "" {
-			break
-		}
-		row, _, err := s.store.Load(t.Context(), orderID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		change, err := s.service.Perform(caused(t), row, due, calls)
-		if err != nil {
-			continue // not yet
-		}
-		if err := s.store.UpdateExisting(caused(t), orderID, change); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.service.Cancel(caused(t), event.OrderCancelled{OrderID: orderID}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.service.Resolve(caused(t), orderID, shipping.ResolveReturned, "a neighbour had it"); err != nil {
-		t.Fatal(err)
-	}
-	row, err := s.reader.Shipment(t.Context(), orderID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	row := s.wait(id, event.ParcelReturned)
 	var passed []event.ParcelStatus
 	for _, entry := range row.History {
 		passed = append(passed, entry.Status)
 	}
-	want := []event.ParcelStatus{event.ParcelPreparing, event.ParcelShipped, event.ParcelDelivered, event.ParcelRecallFailed, event.ParcelReturned}
+	want := []event.ParcelStatus{event.ParcelPreparing, event.ParcelShipped, event.ParcelRecallFailed, event.ParcelReturned}
 	if diff := cmp.Diff(want, passed); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if row.TrackingNumber == "" || row.Carrier == "" || row.History[4].Note == "" {
+	if last := row.History[len(row.History)-1]; last.Note != "a neighbour had it" || row.TrackingNumber == "" {
 		t.Errorf("%+v", row)
 	}
-	var said int
-	if err := s.db.QueryRow("SELECT count(*) FROM millrace.outbox WHERE service = 'shipping' AND topic = 'ecommerce.shipping.status'").Scan(&said); err != nil || said != len(want) {
-		t.Errorf("said %d, want %d: %v", said, len(want), err)
+	var said, correlations int
+	if err := s.db.QueryRow(`SELECT count(*), count(DISTINCT convert_from(headers, 'UTF8')::json->>'ce_correlationid')
+FROM millrace.outbox WHERE service = 'shipping' AND topic = 'ecommerce.shipping.status'`).Scan(&said, &correlations); err != nil {
+		t.Fatal(err)
+	}
+	if said != len(want) || correlations != 1 {
+		t.Errorf("said %d under %d correlation ids, want %d under one", said, correlations, len(want))
 	}
 }
 
 func TestATombstoneReadsAsUnknown(t *testing.T) {
 	s := newSystem(t)
-	if err := s.service.Cancel(caused(t), event.OrderCancelled{OrderID: orderID}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.reader.Shipment(t.Context(), orderID); !errors.Is(err, event.ErrUnknownOrder) {
+	id := orderID(1)
+	s.cancel(id)
+	if _, err := s.reader.Shipment(t.Context(), id); !errors.Is(err, event.ErrUnknownOrder) {
 		t.Errorf("got %v", err)
 	}
+	s.initiate(id, "BA1 1AA")
+	s.wait(id, event.ParcelStopped)
 }
