@@ -34,8 +34,7 @@ const (
 	deliveryTimeout = 10 * time.Second
 	// callTimeout is when a caller stops waiting for an answer that franz-go still
 	// hopes for: it cannot withdraw what may have been written.
-	callTimeout  = deliveryTimeout + time.Second
-	closeTimeout = callTimeout + time.Second
+	callTimeout = deliveryTimeout + time.Second
 	// maxInFlight bounds the records buffered at once; a larger batch goes in parts.
 	maxInFlight = 10_000
 )
@@ -58,7 +57,8 @@ var errClosed = errors.New("kafka: the publisher is closed")
 type Publisher struct {
 	client *kgo.Client
 	turn   chan struct{} // held by whoever sends
-	sends  sync.WaitGroup
+	calls  sync.WaitGroup
+	sends  sync.WaitGroup // these may outlast their callers
 
 	mu      sync.Mutex
 	waiting []*batch
@@ -131,6 +131,8 @@ func (p *Publisher) PublishBatch(ctx context.Context, records []transport.Record
 		return b.errs
 	}
 	p.waiting = append(p.waiting, b)
+	p.calls.Add(1)
+	defer p.calls.Done()
 	p.sends.Go(p.sendWaiting)
 	p.mu.Unlock()
 	select {
@@ -141,23 +143,14 @@ func (p *Publisher) PublishBatch(ctx context.Context, records []transport.Record
 	}
 }
 
-// Close waits for the calls that are under way, twelve seconds at most. It may be called again.
+// Close waits for the calls that are under way, eleven seconds at most. It may
+// be called again.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
-	sent := make(chan struct{})
-	go func() {
-		p.sends.Wait()
-		close(sent)
-	}()
-	timer := time.NewTimer(closeTimeout)
-	defer timer.Stop()
-	select {
-	case <-sent:
-	case <-timer.C:
-	}
-	p.client.Close() // fails what is still open
-	<-sent
+	p.calls.Wait()
+	p.client.Close() // fails what nobody waits for any more
+	p.sends.Wait()
 	return nil
 }
