@@ -109,6 +109,22 @@ func (e Edge) handle(msg *message.Message) error {
 	return e.react(msg.Context(), ev)
 }
 
+// Deliver hands one message to the reaction a service has to a topic, under the cause
+// that the message's headers name. Neither Watermill nor any middleware is involved, so what the
+// reaction returns comes back as it is, after one try: it is for those who decide
+// themselves what arrives when. An arrow the graph does not have is an error.
+func (g Graph) Deliver(service, topicName string, msg *message.Message) error {
+	for _, s := range g {
+		for _, e := range s.Hears {
+			if s.Name == service && e.Topic.Name == topicName {
+				msg.SetContext(event.WithCause(msg.Context(), causeOf(msg)))
+				return e.handle(msg)
+			}
+		}
+	}
+	return fmt.Errorf("deliver: service %s does not hear topic %s", service, topicName)
+}
+
 // foreignIDs makes UUIDs of event ids that are none; it is a random UUID.
 var foreignIDs = uuid.MustParse("0d5f8f5e-7a53-4f0f-8a4e-6f3a9c1b2e77")
 
