@@ -3,7 +3,6 @@
 package embedded
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -118,11 +117,9 @@ func fetchInto(ctx context.Context, stage string) error {
 	cmd := run.command(context.Background(), program)
 	cmd.Env = append(cmd.Env, fetchVariable+"="+stage, "TMPDIR="+stage)
 	cmd.Dir = stage
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	fetch, err := child.Start(cmd, syscall.SIGKILL)
+	fetch, err := child.Start(cmd, syscall.SIGKILL, filepath.Join(stage, "fetch.log"))
 	if err != nil {
 		return err
 	}
@@ -133,7 +130,7 @@ func fetchInto(ctx context.Context, stage string) error {
 		return ctx.Err()
 	}
 	if err := fetch.Err(); err != nil {
-		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(output.Bytes()))
+		return fmt.Errorf("%w; %s", err, fetch.LogTail())
 	}
 	return nil
 }

@@ -6,7 +6,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,8 +56,8 @@ func router(dir string) error {
 	if err := json.NewEncoder(os.Stdout).Encode(Endpoints{Kafka: broker.Addr(), Postgres: postgres.DSN(), PID: postgres.process.PID()}); err != nil {
 		return err
 	}
-	<-postgres.Done()
-	return postgres.Err()
+	_, _ = io.Copy(io.Discard, os.Stdin) // ends when the parent does
+	return errors.New("the test that started this is gone")
 }
 
 // startRouter starts the stand-in as the given account; in the endpoints it
@@ -68,6 +70,9 @@ func startRouter(t *testing.T, dir string, as account, program string) (*exec.Cm
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {

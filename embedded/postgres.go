@@ -4,7 +4,6 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -48,7 +47,6 @@ type PostgresConfig struct {
 type Postgres struct {
 	process *child.Process
 	socket  string
-	log     *serverLog
 }
 
 // StartPostgres starts the server in c.Dir, making its database first where
@@ -90,22 +88,16 @@ func StartPostgres(ctx context.Context, c PostgresConfig) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := openServerLog(filepath.Join(dir, "server.log"))
-	if err != nil {
-		return nil, err
-	}
 
 	cmd := run.command(context.Background(), binaries.path("postgres"), serverArgs(cluster, socket, c.Throwaway)...)
 	cmd.Dir = dir
-	cmd.Stdout, cmd.Stderr = log.file, log.file
-	process, err := child.Start(cmd, syscall.SIGINT) // SIGINT asks for a fast stop
+	process, err := child.Start(cmd, syscall.SIGINT, filepath.Join(dir, "server.log")) // SIGINT asks for a fast stop
 	if err != nil {
-		_ = log.file.Close()
 		return nil, fmt.Errorf("start Postgres as %s: %w", run.name, err)
 	}
-	p := &Postgres{process: process, socket: socket, log: log}
+	p := &Postgres{process: process, socket: socket}
 	if err := p.awaitReady(ctx); err != nil {
-		_ = p.Close()
+		p.Close()
 		return nil, err
 	}
 	return p, nil
@@ -122,7 +114,7 @@ func (p *Postgres) Done() <-chan struct{} { return p.process.Done() }
 // after a clean stop.
 func (p *Postgres) Err() error {
 	if err := p.process.Err(); err != nil {
-		return fmt.Errorf("the embedded Postgres ended (%w); %s", err, p.log.tail())
+		return fmt.Errorf("the embedded Postgres ended (%w); %s", err, p.process.LogTail())
 	}
 	return nil
 }
@@ -130,17 +122,13 @@ func (p *Postgres) Err() error {
 // Close stops the server: connections are cut, running transactions rolled
 // back, everything committed is on disk. It returns when the server is gone, and
 // may be called again.
-func (p *Postgres) Close() error {
+func (p *Postgres) Close() {
 	// SIGINT is a fast stop, SIGQUIT one without a checkpoint: the next start
 	// replays the log.
 	p.process.Stop(postgresStopPatience, syscall.SIGINT, syscall.SIGQUIT)
 	// The directory is empty now and made again when needed; one that is not
 	// empty, or gone already, does no harm.
 	_ = os.Remove(p.socket)
-	if err := p.log.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-		return fmt.Errorf("close the log of Postgres: %w", err)
-	}
-	return nil
 }
 
 // serverArgs are the settings of the server. They stand on the command line, so

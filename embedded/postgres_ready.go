@@ -45,9 +45,9 @@ func (p *Postgres) awaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-p.process.Done():
-			return fmt.Errorf("the embedded Postgres did not start (%w); %s", p.process.Err(), p.log.tail())
+			return fmt.Errorf("the embedded Postgres did not start (%w); %s", p.process.Err(), p.process.LogTail())
 		case <-ctx.Done():
-			return fmt.Errorf("the embedded Postgres does not answer: %w; %s", errors.Join(ctx.Err(), err), p.log.tail())
+			return fmt.Errorf("the embedded Postgres does not answer: %w; %s", errors.Join(ctx.Err(), err), p.process.LogTail())
 		case <-time.After(readyPoll):
 		}
 	}

@@ -19,11 +19,7 @@ func startPostgres(t *testing.T, c PostgresConfig) *Postgres {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(p.Close)
 	return p
 }
 
@@ -81,12 +77,8 @@ func TestPostgresIsDurableAndPrivate(t *testing.T) {
 		t.Errorf("the socket's directory has mode %v (%v), want 0700", info.Mode(), err)
 	}
 	execute(t, p.DSN(), kept...)
-	if err := p.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Close(); err != nil {
-		t.Errorf("the second Close says %v", err)
-	}
+	p.Close()
+	p.Close()
 	if err := p.Err(); err != nil {
 		t.Errorf("after a Close, Err is %v", err)
 	}
@@ -166,9 +158,7 @@ func TestPostgresStopsAnOrphanOnItsData(t *testing.T) {
 	dir := filepath.Join(openDir(t), "postgres")
 	p := startPostgres(t, PostgresConfig{Dir: dir, Throwaway: true})
 	execute(t, p.DSN(), kept...)
-	if err := p.Close(); err != nil {
-		t.Fatal(err)
-	}
+	p.Close()
 	b, err := findOrFetchPostgres(t.Context(), 0, "")
 	if err != nil {
 		t.Fatal(err)
@@ -237,9 +227,7 @@ func TestPostgresRefusesWhatItCannotServe(t *testing.T) {
 func TestAFailedStartSaysWhatTheServerLogged(t *testing.T) {
 	dir := filepath.Join(openDir(t), "postgres")
 	p := startPostgres(t, PostgresConfig{Dir: dir, Throwaway: true})
-	if err := p.Close(); err != nil {
-		t.Fatal(err)
-	}
+	p.Close()
 	control := filepath.Join(dir, "data", "global", "pg_control")
 	if err := os.Truncate(control, 8); err != nil {
 		t.Fatal(err)

@@ -35,9 +35,7 @@ func Postgres(tb testing.TB) *sql.DB {
 // PostgresDSN is the address of such a database, for lib/pq.
 func PostgresDSN(tb testing.TB) string {
 	tb.Helper()
-	return newDatabase(tb, fastPostgres.get(tb, func(ctx context.Context) (*embedded.Postgres, error) {
-		return startPostgres(ctx, true)
-	}))
+	return newDatabase(tb, &fastPostgres, true)
 }
 
 // DurablePostgres is Postgres on a server that waits for the disk at each
@@ -50,9 +48,7 @@ func DurablePostgres(tb testing.TB) *sql.DB {
 // DurablePostgresDSN is the address of such a database.
 func DurablePostgresDSN(tb testing.TB) string {
 	tb.Helper()
-	return newDatabase(tb, durablePostgres.get(tb, func(ctx context.Context) (*embedded.Postgres, error) {
-		return startPostgres(ctx, false)
-	}))
+	return newDatabase(tb, &durablePostgres, false)
 }
 
 func startPostgres(ctx context.Context, throwaway bool) (*embedded.Postgres, error) {
@@ -64,7 +60,7 @@ func startPostgres(ctx context.Context, throwaway bool) (*embedded.Postgres, err
 	if err != nil {
 		return nil, err
 	}
-	atEnd(func() { _ = server.Close() })
+	atEnd(server.Close)
 	return server, nil
 }
 
@@ -80,8 +76,12 @@ func open(tb testing.TB, dsn string) *sql.DB {
 
 // newDatabase makes an empty database and drops it after the test, with
 // whatever connections the test left open.
-func newDatabase(tb testing.TB, server *embedded.Postgres) string {
+func newDatabase(tb testing.TB, s *shared[*embedded.Postgres], throwaway bool) string {
 	tb.Helper()
+	server, err := s.get(func(ctx context.Context) (*embedded.Postgres, error) { return startPostgres(ctx, throwaway) })
+	if err != nil {
+		tb.Fatal(err)
+	}
 	name := fmt.Sprintf("test_%d", databases.Add(1))
 	// template0 instead of template1: nothing ever connects to it, not even
 	// autovacuum, and a template in use cannot be copied.

@@ -71,17 +71,13 @@ type shared[S any] struct {
 	err    error
 }
 
-func (s *shared[S]) get(tb testing.TB, start func(ctx context.Context) (S, error)) S {
-	tb.Helper()
+func (s *shared[S]) get(start func(ctx context.Context) (S, error)) (S, error) {
 	s.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 		defer cancel()
 		s.server, s.err = start(ctx)
 	})
-	if s.err != nil {
-		tb.Fatal(s.err)
-	}
-	return s.server
+	return s.server, s.err
 }
 
 // The directories of test servers: directoryPrefix and a random part, in them

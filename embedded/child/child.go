@@ -19,6 +19,7 @@ import (
 // Process is a running child. Its methods may be used from any goroutine.
 type Process struct {
 	cmd  *exec.Cmd
+	log  serverLog
 	done chan struct{}
 	err  error
 }
@@ -26,12 +27,19 @@ type Process struct {
 // Start starts cmd in a process group of its own, so that Ctrl-C in a terminal
 // reaches this process alone and the child is stopped when we say so. When this
 // process ends without having stopped it, the child gets the signal farewell.
-func Start(cmd *exec.Cmd, farewell syscall.Signal) (*Process, error) {
+// What it prints is appended to the file at logPath.
+func Start(cmd *exec.Cmd, farewell syscall.Signal, logPath string) (*Process, error) {
+	log, output, err := openLog(logPath)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	defer output.Close() // the child has its own by then
+	cmd.Stdout, cmd.Stderr = output, output
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
 	}
 	cmd.SysProcAttr.Setpgid = true
-	p := &Process{cmd: cmd, done: make(chan struct{})}
+	p := &Process{cmd: cmd, log: log, done: make(chan struct{})}
 	started := make(chan error)
 	go p.run(farewell, started)
 	if err := <-started; err != nil {
@@ -70,6 +78,9 @@ func (p *Process) Err() error {
 		return nil
 	}
 }
+
+// LogTail is the last lines the child printed, for an error.
+func (p *Process) LogTail() string { return p.log.tail() }
 
 // Stop sends the signals in order, waits for the child to end at most patience
 // after each, and kills it if it outlives them all. It returns when the child
