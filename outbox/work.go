@@ -151,9 +151,11 @@ func (w *work[S, V]) change(m *member[S, V], r *row[S], side map[string]*V) erro
 	if err != nil {
 		return err
 	}
+	// An order keeps the correlation id it began with: a later request about it has
+	// its own in its answer and in the access log.
 	correlation := cmp.Or(r.correlationID, m.cause.CorrelationID, m.cause.ID)
 	stamped := m.cause
-	stamped.CorrelationID = cmp.Or(m.cause.CorrelationID, correlation)
+	stamped.CorrelationID = correlation
 	msgs, err := w.store.messages(events, m.id, stamped, r.said, w.now)
 	if err != nil {
 		return err

@@ -1,0 +1,114 @@
+// Command router is Millrace: an event-driven order system in one binary.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"millrace/embedded"
+)
+
+// Exit codes, on which scripts rely.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// usageError is a mistake of whoever typed the command or set the environment.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func main() {
+	embedded.RunFetchChildIfAsked()
+	uuid.EnableRandPool() // ids are made by the thousand; the pool asks the system for bytes in bulk
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := rootCommand().ExecuteContext(ctx)
+	interrupted := ctx.Err() != nil
+	stop()
+	switch {
+	case err == nil:
+	case errors.As(err, &usageError{}):
+		fmt.Fprintln(os.Stderr, "router:", err)
+		os.Exit(exitUsage)
+	case interrupted && errors.Is(err, context.Canceled):
+		os.Exit(exitInterrupted)
+	default:
+		fmt.Fprintln(os.Stderr, "router:", err)
+		os.Exit(exitFailed)
+	}
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "router",
+		Short: "An event-driven order system: Watermill, Kafka, and a transactional outbox in Postgres",
+		Long: `An event-driven order system. Six services meet in sixteen Kafka topics; a transactional
+outbox carries their events from Postgres to Kafka.
+
+  router serve          runs it; without configuration, on an embedded broker and a private Postgres
+  router demo           places orders against a running router and accounts for each of them
+  router flow           shows who says what and who hears it`,
+		SilenceUsage: true, SilenceErrors: true,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+	})
+	root.AddCommand(serveCommand(), flowCommand(), migrateCommand(), versionCommand())
+	for _, cmd := range append([]*cobra.Command{root}, root.Commands()...) {
+		wrapArgs(cmd)
+	}
+	return root
+}
+
+// wrapArgs makes a wrong argument a usage error, for the command and those below it.
+func wrapArgs(cmd *cobra.Command) {
+	check := cmd.Args
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+		}
+		return nil
+	}
+	for _, sub := range cmd.Commands() {
+		wrapArgs(sub)
+	}
+}
+
+// outputFlag is the --output flag of commands that print data.
+type outputFlag struct {
+	value   string
+	allowed []string
+}
+
+func (o *outputFlag) String() string { return o.value }
+func (o *outputFlag) Type() string   { return strings.Join(o.allowed, "|") }
+func (o *outputFlag) Set(v string) error {
+	for _, a := range o.allowed {
+		if a == v {
+			o.value = v
+			return nil
+		}
+	}
+	return fmt.Errorf("it is one of %s", strings.Join(o.allowed, ", "))
+}
+
+func addOutput(cmd *cobra.Command, allowed ...string) *outputFlag {
+	o := &outputFlag{value: allowed[0], allowed: allowed}
+	cmd.Flags().Var(o, "output", "how to print")
+	return o
+}

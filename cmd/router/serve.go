@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"millrace/config"
+	"millrace/deadletter"
+	"millrace/logging"
+	"millrace/outbox"
+	"millrace/router"
+	"millrace/transport"
+)
+
+func serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the system, or a part of it",
+		Long: `Run the system, or a part of it. Everything is set by environment variables, listed below; without any,
+an embedded broker and a private Postgres keep their state in .millrace. A second serve on the
+same machine joins them. Ctrl-C stops it: what is under way is finished first.`,
+		Example: `  router serve
+  KAFKA_BROKERS=kafka:9092 DATABASE_URL=postgres://user:password@db:5432/shop router serve
+  router serve --services order,payment`,
+	}
+	var services []string
+	var acceptCluster bool
+	cmd.Flags().StringSliceVar(&services, "services", nil, "the services to run here (SERVICES); default: all")
+	cmd.Flags().BoolVar(&acceptCluster, "accept-new-cluster", false, "go on although the database's events went to another Kafka cluster")
+	help := cmd.HelpFunc()
+	cmd.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		help(cmd, args)
+		printSettings(cmd)
+	})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, log, err := loadConfig(services)
+		if err != nil {
+			return err
+		}
+		return serve(cmd.Context(), cfg, log, acceptCluster)
+	}
+	return cmd
+}
+
+func printSettings(cmd *cobra.Command) {
+	out := cmd.OutOrStdout()
+	fmt.Fprintln(out, "\nEnvironment (docs/configuration.md has the same as a table; a secret can be read from the file NAME_FILE names):")
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, s := range config.Describe() {
+		fmt.Fprintf(t, "  %s\t%s\t%s\n", s.Name, s.Default, s.Help)
+	}
+	_ = t.Flush()
+}
+
+// loadConfig reads the environment; what flags say stands above it.
+func loadConfig(services []string) (config.Config, *slog.Logger, error) {
+	environ := config.Environ()
+	if len(services) > 0 {
+		environ["SERVICES"] = strings.Join(services, ",")
+	}
+	cfg, err := config.Load(environ)
+	if err != nil {
+		return cfg, nil, usageError{fmt.Errorf("the configuration is wrong:\n%w", err)}
+	}
+	if len(cfg.Services) == 0 {
+		cfg.Services = config.AllServices()
+	}
+	log, err := logging.New(os.Stderr, cfg.Log.Format, cfg.Log.Level)
+	if err != nil {
+		return cfg, nil, usageError{err}
+	}
+	slog.SetDefault(log)
+	return cfg, log, nil
+}
+
+// serve runs the services of cfg until ctx ends.
+func serve(ctx context.Context, cfg config.Config, log *slog.Logger, acceptCluster bool) (err error) {
+	begin := time.Now()
+	var c closers
+	defer func() { err = errors.Join(err, c.close()) }()
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	listeners, err := listen(ctx, cfg, log, &c) // first of all: a taken port should cost nobody a second
+	if err != nil {
+		return err
+	}
+	s, err := startServers(ctx, cfg, log, &c)
+	if err != nil {
+		return err
+	}
+	t, cluster, err := openTransport(ctx, cfg, s, metrics, log)
+	if err != nil {
+		return err
+	}
+	c.add(t.Close)
+	flow := router.Flow(router.Services{})
+	if err := flow.Validate(); err != nil {
+		return err
+	}
+	if err := t.EnsureTopics(ctx, cfg.Kafka.Partitions, flow.Topics()...); err != nil {
+		return err
+	}
+	var parts lineup
+	parts.add("servers", s.died)
+	databases, err := openDatabases(ctx, cfg, s, t, &parts, cluster, acceptCluster, metrics, log, &c)
+	if err != nil {
+		return err
+	}
+	a := &assembly{cfg: cfg, flow: flow, log: log, metrics: metrics, lag: lagBehind(t, flow), lineup: &parts, routes: map[string]func(huma.API){}}
+	letters := map[string]router.Letters{}
+	for _, db := range databases {
+		for _, name := range db.services {
+			if err := a.add(ctx, name, db); err != nil {
+				return err
+			}
+			letters[name] = deadletter.NewPostgres(db.work, db.relay.Wake)
+		}
+	}
+	handlers, err := router.Bind(router.Flow(a.services).Only(cfg.Services...), t, router.BindConfig{
+		Letters: letters, Metrics: router.NewMetrics(metrics), Version: build(), Timeout: cfg.Handlers.Timeout, CloseTimeout: cfg.ShutdownTimeout,
+		Retry: router.RetryConfig{Tries: cfg.Handlers.Tries, First: cfg.Handlers.Backoff, Longest: cfg.Handlers.BackoffMax},
+	})
+	if err != nil {
+		return err
+	}
+	parts.add("message handlers", func(ctx context.Context) error {
+		go func() { <-ctx.Done(); _ = handlers.Close() }()
+		return handlers.Run(context.WithoutCancel(ctx))
+	})
+	if err := a.addHTTP(listeners, handlers, databases, t, metrics); err != nil {
+		return err
+	}
+	if err := s.publish(listeners.endpoints()); err != nil {
+		return err
+	}
+	go func() {
+		select {
+		case <-handlers.Running():
+			log.InfoContext(ctx, "ready", "services", cfg.Services, "http", listeners.url(), "admin", listeners.adminURL(), "after", time.Since(begin).Round(time.Millisecond))
+		case <-ctx.Done():
+		}
+	}()
+	err = parts.run(ctx)
+	if err == nil {
+		log.InfoContext(context.WithoutCancel(ctx), "stopped")
+	}
+	return err
+}
+
+// openDatabases connects to each database, migrates it, and has its relay run.
+func openDatabases(ctx context.Context, cfg config.Config, s *servers, t transport.Transport, parts *lineup, cluster string, acceptCluster bool, metrics prometheus.Registerer, log *slog.Logger, c *closers) ([]*database, error) {
+	databases := groupByDatabase(cfg, s)
+	for i, db := range databases {
+		if err := db.open(ctx, cfg, log, c); err != nil {
+			return nil, err
+		}
+		if cluster != "" {
+			if err := outbox.RememberCluster(ctx, db.work, cluster, acceptCluster); err != nil {
+				return nil, err
+			}
+		}
+		publisher, err := t.Publisher()
+		if err != nil {
+			return nil, fmt.Errorf("the relay's publisher: %w", err)
+		}
+		c.add(publisher.Close)
+		db.relay = outbox.NewRelay(db.work, publisher, outbox.RelayOptions{Cap: cfg.Outbox.Cap, Logger: log})
+		named := prometheus.WrapRegistererWith(prometheus.Labels{"database": strings.Join(slices.Sorted(slices.Values(db.services)), ",")}, metrics)
+		if err := named.Register(db.relay); err != nil {
+			return nil, fmt.Errorf("register the relay's metrics: %w", err)
+		}
+		parts.add(fmt.Sprintf("relay %d", i+1), db.relay.Run)
+	}
+	return databases, nil
+}

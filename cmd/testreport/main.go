@@ -1,0 +1,107 @@
+// Command testreport reads `go test -json` and prints what a person wants to
+// see of it: a line for each package, everything a failed test said, the tests that
+// were left out and why, and at the end how many passed and failed.
+//
+// It exits with 1 if anything failed. Lines that are not JSON are printed as they are.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+func main() {
+	ok, err := report(os.Stdin, os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testreport:", err)
+	}
+	if err != nil || !ok {
+		os.Exit(1)
+	}
+}
+
+// line is one line of `go test -json`; see `go doc test2json`.
+type line struct {
+	Action, Package, Test, Output string
+}
+
+// id is a test within its package; test is empty for the package itself.
+type id struct{ pkg, test string }
+
+// report returns whether nothing failed. It fails itself when in cannot be read, or
+// held no test at all, which is a mistake in the command that feeds it.
+func report(in io.Reader, out io.Writer) (ok bool, err error) {
+	begin := time.Now()
+	said := map[id]*strings.Builder{} // of tests that are not over
+	var leftOut []string
+	var passed, failed, broken int
+	lines := bufio.NewReader(in) // not a Scanner: a line may be as long as it likes
+	for {
+		text, err := lines.ReadString('\n')
+		if err != nil && err != io.EOF {
+			return false, fmt.Errorf("read the tests' output: %w", err)
+		}
+		var l line
+		if text != "" && json.Unmarshal([]byte(text), &l) != nil {
+			fmt.Fprint(out, text)
+		}
+		test := id{l.Package, l.Test}
+		switch {
+		case l.Action == "output" && l.Test != "":
+			if said[test] == nil {
+				said[test] = &strings.Builder{}
+			}
+			said[test].WriteString(l.Output)
+		case l.Action == "output" && l.Output != "PASS\n" && !strings.HasSuffix(l.Output, "[no test files]\n"), l.Action == "build-output":
+			fmt.Fprint(out, l.Output)
+		case l.Action == "pass" && l.Test != "":
+			passed++
+			delete(said, test)
+		case l.Action == "skip" && l.Test != "":
+			leftOut = append(leftOut, spoken(said[test]))
+			delete(said, test)
+		case l.Action == "fail" && l.Test != "":
+			failed++
+			fmt.Fprint(out, spoken(said[test]))
+			delete(said, test)
+		case l.Action == "fail", l.Action == "build-fail":
+			broken++
+			for test, text := range said { // the package died under them
+				if test.pkg == l.Package {
+					fmt.Fprint(out, text)
+					delete(said, test)
+				}
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+	}
+	for _, text := range leftOut {
+		fmt.Fprintf(out, "left out:\n%s", text)
+	}
+	fmt.Fprintf(out, "%d passed, %d failed, %d left out, in %s\n", passed, failed, len(leftOut), time.Since(begin).Round(time.Second))
+	if passed+failed+broken == 0 {
+		return false, fmt.Errorf("there was no test")
+	}
+	return failed == 0 && broken == 0, nil
+}
+
+// spoken drops the lines that only say that a test began.
+func spoken(said *strings.Builder) string {
+	if said == nil {
+		return ""
+	}
+	var b strings.Builder
+	for text := range strings.Lines(said.String()) {
+		if !strings.HasPrefix(text, "=== ") {
+			b.WriteString(text)
+		}
+	}
+	return b.String()
+}

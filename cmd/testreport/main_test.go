@@ -1,0 +1,70 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+const (
+	good = `{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"=== RUN   TestA\n"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"chatter\n"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Output":"PASS\n"}
+{"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\n"}
+{"Action":"pass","Package":"p"}
+`
+	skipped = `{"Action":"output","Package":"p","Test":"TestB","Output":"    b_test.go:1: LEFT OUT: no Java\n"}
+{"Action":"skip","Package":"p","Test":"TestB"}
+`
+	bad = `{"Action":"output","Package":"q","Test":"TestC","Output":"    c_test.go:1: 1, want 2\n"}
+{"Action":"fail","Package":"q","Test":"TestC"}
+{"Action":"output","Package":"q","Output":"FAIL\tq\t0.1s\n"}
+{"Action":"fail","Package":"q"}
+`
+	died = `{"Action":"output","Package":"r","Test":"TestD","Output":"panic: gone\n"}
+{"Action":"fail","Package":"r"}
+`
+	unbuilt = `{"ImportPath":"s","Action":"build-output","Output":"s.go:1: undefined: x\n"}
+{"ImportPath":"s","Action":"build-fail"}
+`
+)
+
+func TestReport(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   string
+		ok   bool
+		want []string
+		not  string
+	}{
+		"good":            {good, true, []string{"ok  \tp\t0.1s", "1 passed, 0 failed, 0 left out"}, "chatter"},
+		"left out":        {good + skipped, true, []string{"left out:", "no Java", "1 passed, 0 failed, 1 left out"}, "chatter"},
+		"a failed test":   {good + bad, false, []string{"1, want 2", "FAIL\tq", "1 passed, 1 failed"}, "chatter"},
+		"a dead package":  {good + died, false, []string{"panic: gone"}, "chatter"},
+		"does not build":  {good + unbuilt, false, []string{"undefined: x"}, "chatter"},
+		"no JSON":         {good + "go: cannot find module\n", true, []string{"go: cannot find module"}, "chatter"},
+		"no newline last": {strings.TrimSpace(good), true, []string{"1 passed"}, "chatter"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			ok, err := report(strings.NewReader(c.in), &out)
+			if err != nil || ok != c.ok {
+				t.Errorf("%t, %v", ok, err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("%q is missing in:\n%s", want, &out)
+				}
+			}
+			if strings.Contains(out.String(), c.not) {
+				t.Errorf("%q is in:\n%s", c.not, &out)
+			}
+		})
+	}
+}
+
+func TestNoTestsAtAllIsAnError(t *testing.T) {
+	if ok, err := report(strings.NewReader(""), &strings.Builder{}); ok || err == nil {
+		t.Errorf("%t, %v", ok, err)
+	}
+}
