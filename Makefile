@@ -1,0 +1,63 @@
+# `make` alone lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# The race detector costs a factor of five to ten, and finds nothing in code that
+# starts no goroutine: the words, the domain and the saga's interleavings go without it.
+# Everything else goes with it, so a new package does too.
+QUIET_PACKAGES = ./event/... ./topic/... ./config/... ./signature/... ./handlers/...
+
+# A test that hangs says where it hangs after this long.
+TEST_TIMEOUT ?= 10m
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+.PHONY: build
+build: ## build bin/router
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/router ./cmd/router
+
+.PHONY: run
+run: build ## run the whole system; needs Go and make, nothing else
+	./bin/router serve
+
+.PHONY: demo
+demo: build ## place orders at a running system and account for each of them
+	./bin/router demo
+
+.PHONY: check
+check: ## vet, and see that everything is formatted
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+
+.PHONY: test
+test: check kafka ## everything: all tests, on a real Postgres, the embedded broker and a real Kafka
+	@set -o pipefail; \
+	{ go test -json -p 2 -timeout $(TEST_TIMEOUT) $(QUIET_PACKAGES); quiet=$$?; \
+	  go test -json -race -p 2 -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -vxFf <(go list $(QUIET_PACKAGES))); raced=$$?; \
+	  exit $$((quiet | raced)); } | go run ./cmd/testreport
+
+.PHONY: kafka
+kafka: ## bring the jars of a real Apache Kafka for the tests; needs Java 17 and Maven
+	@if java -version >/dev/null 2>&1 && mvn -version >/dev/null 2>&1; then \
+	  $(MAKE) --no-print-directory build/kafka/.complete; \
+	elif [ "$$MILLRACE_REQUIRE_KAFKA" = 1 ]; then \
+	  echo "MILLRACE_REQUIRE_KAFKA=1, but Java 17 or Maven is missing"; exit 1; \
+	else \
+	  echo "No Java 17 or no Maven here: the tests on a real Kafka are left out."; \
+	fi
+
+build/kafka/.complete: pom.xml
+	mvn -q -B dependency:copy-dependencies
+	@touch $@
+
+.PHONY: generate
+generate: ## write the documents that come from the code
+	go test ./router ./config -run 'Fresh|Documentation' -update
+
+.PHONY: clean
+clean: ## remove what was built; .millrace, with its orders, stays
+	rm -rf bin build
