@@ -1,13 +1,14 @@
 package transport
 
 import (
+	"crypto/sha1" // what a UUIDv5 is made of; nothing here is a secret
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/google/uuid"
 )
 
 // UUIDHeader is the header in which Watermill's own Kafka packages keep a
@@ -77,14 +78,19 @@ func decodeHeaders[H ~struct {
 	return metadata, watermillID
 }
 
-// idSpace keeps ids derived here apart from everybody else's UUIDv5s.
-var idSpace = uuid.MustParse("6b0e2f4c-5d0f-5b43-9a52-5a8b5c6f7d11")
+// idSpace is the UUIDv5 name space of DerivedID; it keeps these ids apart from
+// everybody else's.
+var idSpace = [16]byte{0x6b, 0x0e, 0x2f, 0x4c, 0x5d, 0x0f, 0x5b, 0x43, 0x9a, 0x52, 0x5a, 0x8b, 0x5c, 0x6f, 0x7d, 0x11}
 
 // DerivedID is the id of a record that came without one: a UUIDv5 of where it
 // lies, so that it is the same at each delivery and in each group.
 func DerivedID(topic string, partition int32, offset int64) string {
-	place := append([]byte(topic), 0)
+	place := append(idSpace[:], topic...)
+	place = append(place, 0)
 	place = binary.BigEndian.AppendUint32(place, uint32(partition))
 	place = binary.BigEndian.AppendUint64(place, uint64(offset))
-	return uuid.NewSHA1(idSpace, place).String()
+	id := sha1.Sum(place)
+	id[6] = id[6]&0x0f | 5<<4 // version
+	id[8] = id[8]&0x3f | 0x80 // variant
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:16])
 }

@@ -60,6 +60,33 @@ func delivery(t *testing.T, f Fixture) {
 	}
 }
 
+// A key lies in the partition where Kafka's own Java client puts it: murmur2 of
+// the key, without its sign, modulo the partitions. The hashes are those of Kafka's tests.
+func partitioning(t *testing.T, f Fixture) {
+	hashes := map[string]int32{
+		"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536,
+		"a-little-bit-longer-string": -1486304829, "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+	}
+	w := open(t, f)
+	for key := range hashes {
+		if err := w.publisher.Publish(w.topic, keyed(key, "0")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := make(chan transport.Delivery, len(hashes))
+	w.member(func(msg *message.Message) bool {
+		d, _ := transport.DeliveryFrom(msg.Context())
+		got <- d
+		return true
+	})
+	for range hashes {
+		d := within(t, "the next key", got)
+		if want := (hashes[string(d.Key)] & 0x7fffffff) % Partitions; d.Partition != want {
+			t.Errorf("key %s lies in partition %d, want %d", d.Key, d.Partition, want)
+		}
+	}
+}
+
 // A record of a client in another language is a message as good as any: ce_id is
 // its id, and without one it gets an id, the same in each group.
 func foreignRecord(t *testing.T, f Fixture) {

@@ -50,6 +50,7 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 	}{
 		{"EnsureTopics", ensureTopics},
 		{"Delivery", delivery},
+		{"Partitioning", partitioning},
 		{"ForeignRecord", foreignRecord},
 		{"NackComesAgain", nackComesAgain},
 		{"KeyedOrder", keyedOrder},
