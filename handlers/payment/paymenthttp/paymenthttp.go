@@ -47,8 +47,8 @@ func Register(api huma.API, commands Commands, reads Reads, secret []byte) {
 		OperationID: "payment-callback", Method: http.MethodPost, Path: "/payments/callback",
 		Summary: "Take the provider's word on a charge", Tags: tags,
 		Description: "For the payment provider. The same eventId again changes nothing.",
-		Security:    httpapi.Public(), Middlewares: huma.Middlewares{signed(api, secret)},
-		Parameters: []*huma.Param{signatureParameter},
+		Security:    httpapi.Public(), Middlewares: huma.Middlewares{httpapi.Signed(api, secret)},
+		Parameters: []*huma.Param{httpapi.SignatureParameter()},
 		Errors:     []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity},
 	}, r.callback)
 	huma.Register(api, huma.Operation{

@@ -48,8 +48,9 @@ func Register(api huma.API, commands Commands, reads Reads, secret []byte) {
 		OperationID: "report-shipment", Method: http.MethodPost, Path: "/shipments/{orderId}/status",
 		Summary: "Take a carrier's report", Tags: tags,
 		Description: "For carriers. Signed with X-Signature; older than 5 minutes or wrong: 401. A report that is out of date is taken and ignored.",
-		Security:    httpapi.Public(), Middlewares: huma.Middlewares{signed(api, secret)},
-		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity},
+		Security:    httpapi.Public(), Middlewares: huma.Middlewares{httpapi.Signed(api, secret)},
+		Parameters: []*huma.Param{httpapi.SignatureParameter()},
+		Errors:     []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity},
 	}, r.report)
 	huma.Register(api, huma.Operation{
 		OperationID: "resolve-shipment", Method: http.MethodPost, Path: "/shipments/{orderId}/resolve",
