@@ -4,10 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"log/slog"
-	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/event"
 )
@@ -37,13 +34,13 @@ type Executor[S any] struct {
 	metrics effectMetrics
 
 	// What tests shorten.
-	lease, firstRetry, lastRetry, drain time.Duration
+	lease, firstRetry, lastRetry, drain, lagEvery time.Duration
 
-	slots slots
-	wake  chan struct{}
-	calls context.Context // of the calls in flight; ends after those had time to finish
-	guard deadlineGuard
-	clock clock
+	slots   slots
+	wake    chan struct{}
+	calls   context.Context // of the calls in flight; ends after those had time to finish
+	horizon horizon
+	clock   clock
 }
 
 // ExecutorOptions are what an Executor needs beside its functions.
@@ -51,8 +48,9 @@ type ExecutorOptions[S any] struct {
 	// Waits is what a row waits for, as in Table. Required.
 	Waits func(*S) []event.Wait
 	// Lag is the time of the oldest message that could still keep a deadline from firing:
-	// in the backlog of the groups concerned, or unsent in the outbox. Zero: there is none. An
-	// error counts as lag. Nil: deadlines fire when they are due.
+	// unsent in the outbox, which must be looked at first, or in the backlog of the groups concerned.
+	// Zero: there is none. An error counts as lag. It is called once a second, and deadlines fire a
+	// second or a few late because of it. Nil: they fire when they are due.
 	Lag func(context.Context) (time.Time, error)
 	// Concurrency bounds the calls in flight. 256 when 0.
 	Concurrency int
@@ -96,9 +94,10 @@ func NewExecutor[S any](db *sql.DB, service string,
 		waits:   waitTable{service: service, stmts: &statements{db: db}, polls: &replanned{db: db}},
 		log:     opts.Logger.With("service", service),
 		metrics: newEffectMetrics(service),
-		lease:   claimLease, firstRetry: firstAsk, lastRetry: lastAsk, drain: drainTime,
-		slots: newSlots(opts.Concurrency),
-		wake:  make(chan struct{}, 1),
+		lease:   claimLease, firstRetry: firstAsk, lastRetry: lastAsk, drain: drainTime, lagEvery: lagEvery,
+		horizon: horizon{grace: lagGrace},
+		slots:   newSlots(opts.Concurrency),
+		wake:    make(chan struct{}, 1),
 	}
 }
 
@@ -147,6 +146,17 @@ func (e *Executor[S]) Run(ctx context.Context) error {
 	defer cancel()
 	e.calls = calls
 	e.slots.open()
+	lag := make(chan struct{})
+	if err := e.clock.compare(ctx, e.waits.stmts); err != nil {
+		e.log.WarnContext(ctx, "deadlines go by this machine's clock until the database answers", "error", err)
+	}
+	e.horizon.lagged = e.clock.now()
+	go func() {
+		defer close(lag)
+		if e.opts.Lag != nil {
+			e.watchLag(ctx)
+		}
+	}()
 	look := trouble{log: e.log, what: "the executor claims effects"}
 	for ctx.Err() == nil {
 		full, err := e.poll(ctx)
@@ -158,136 +168,6 @@ func (e *Executor[S]) Run(ctx context.Context) error {
 	}
 	e.slots.close(e.drain, cancel)
 	e.waits.polls.close()
+	<-lag
 	return nil
-}
-
-// slots bounds the calls in flight, those that are promised included.
-type slots struct {
-	mu      sync.Mutex
-	unused  int
-	most    int
-	refused bool // somebody wanted more: tell when there is a place again
-	running bool
-	closed  bool
-	idle    chan struct{} // closed when the executor was told to stop and no place is used any more
-	quiet   sync.Once
-	calls   sync.WaitGroup
-}
-
-func newSlots(n int) slots { return slots{unused: n, most: n, idle: make(chan struct{})} }
-
-// keepFree is the share of places, one in that many, that new effects leave to waits
-// found in the table: however many new orders come, old ones go on.
-const keepFree = 4
-
-func (s *slots) reserve(n int) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.running {
-		return 0
-	}
-	granted := max(0, min(n, s.unused-s.most/keepFree))
-	s.unused -= granted
-	s.refused = s.refused || granted < n
-	return granted
-}
-
-// take takes places for waits from the table: no more than new effects leave free.
-func (s *slots) take() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := min(max(1, s.most/keepFree), s.unused)
-	s.unused -= n
-	s.refused = s.refused || n == 0
-	return n
-}
-
-// putBack returns what take took in vain. more means that it was not enough.
-func (s *slots) putBack(n int, more bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unused += n
-	s.refused = s.refused || more
-}
-
-// give returns places; true if somebody had been refused one.
-func (s *slots) give(n int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unused += n
-	if !s.running && s.unused == s.most {
-		s.quiet.Do(func() { close(s.idle) })
-	}
-	refused := s.refused
-	s.refused = false
-	return refused
-}
-
-func (s *slots) free() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.unused
-}
-
-// begin runs call, which has a place, in the background; false after close.
-func (s *slots) begin(call func()) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.calls.Go(call)
-	return true
-}
-
-func (s *slots) open() {
-	s.mu.Lock()
-	s.running = true
-	s.mu.Unlock()
-}
-
-// close waits until no place is used, for patience at most; then it cancels what is left.
-func (s *slots) close(patience time.Duration, cancel func()) {
-	s.mu.Lock()
-	s.running = false
-	quiet := s.unused == s.most
-	s.mu.Unlock()
-	if !quiet {
-		timer := time.NewTimer(patience)
-		select {
-		case <-s.idle:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	cancel()
-	s.calls.Wait()
-}
-
-type effectMetrics struct {
-	answers  *prometheus.CounterVec
-	inFlight prometheus.Gauge
-}
-
-func newEffectMetrics(service string) effectMetrics {
-	labels := prometheus.Labels{"service": service}
-	return effectMetrics{
-		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "millrace_effects_total", ConstLabels: labels,
-			Help: "Calls by what became of them: answered, unknown (asked again), waiting (answered, and still waited for), put_off (a deadline that did not fire because of lag).",
-		}, []string{"outcome"}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "millrace_effects_in_flight", ConstLabels: labels, Help: "Calls being made now."}),
-	}
-}
-
-// Describe and Collect make the executor a prometheus.Collector.
-func (e *Executor[S]) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(e, ch) }
-
-// Collect reports what became of the calls.
-func (e *Executor[S]) Collect(ch chan<- prometheus.Metric) {
-	e.metrics.answers.Collect(ch)
-	ch <- e.metrics.inFlight
 }

@@ -24,25 +24,13 @@ func (e *Executor[S]) poll(ctx context.Context) (full bool, err error) {
 	if places == 0 {
 		return true, nil
 	}
-	guarded := e.opts.Lag != nil
-	list, full, err := e.waits.claim(ctx, places, e.lease, !guarded || e.guard.ready(time.Now()))
+	list, full, err := e.waits.claim(ctx, places, e.lease, e.clock.now(), e.horizonNow())
 	e.slots.putBack(places-len(list), full)
 	if err != nil {
 		return false, err
 	}
-	var deadlines []claimed
 	for _, c := range list {
-		if guarded && c.step == event.DeadlineStep {
-			deadlines = append(deadlines, c)
-			continue
-		}
 		e.begin(c)
-	}
-	if len(deadlines) > 0 {
-		e.guard.busy.Store(true)
-		if !e.slots.begin(func() { e.fire(deadlines) }) {
-			e.give(len(deadlines))
-		}
 	}
 	return full, nil
 }

@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lib/pq"
-
 	"millrace/event"
 )
 
@@ -18,10 +16,11 @@ const wholeClaim = time.Minute
 // claimWaits moves due waits forward by the lease. Rows that are locked are
 // passed over: a store transaction may hold several of them, and waiting for one while
 // holding another would be a deadlock. $4 bounds how far back to look, so that rows deleted
-// long ago are not stepped over while a transaction elsewhere keeps them; the table keeps since.
+// long ago are not stepped over while a transaction elsewhere keeps them. Deadlines that were to fire
+// after $5 are left alone.
 const claimWaits = `WITH due AS MATERIALIZED (
 	SELECT order_id, step FROM millrace.waits
-	WHERE service = $1 AND due_at <= now() AND due_at > now() - $4::bigint * interval '1 millisecond' AND ($5 OR step <> '` + event.DeadlineStep + `')
+	WHERE service = $1 AND due_at <= now() AND due_at > $4 AND (since <= $5 OR step <> '` + event.DeadlineStep + `')
 	ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 UPDATE millrace.waits w SET due_at = now() + $3::bigint * interval '1 millisecond', attempt = attempt + 1
 FROM due WHERE w.service = $1 AND w.order_id = due.order_id AND w.step = due.step
@@ -33,13 +32,6 @@ WHERE service = $1 AND order_id = $2 AND step = $3 AND attempt = $4`
 
 	// A wait that ended and began anew is another one: since tells them apart.
 	forgetWait = `DELETE FROM millrace.waits WHERE service = $1 AND order_id = $2 AND step = $3 AND attempt = $4 AND since = $5`
-
-	// putOffDeadlines takes the attempts back: nobody was asked.
-	putOffDeadlines = `WITH held AS MATERIALIZED (
-	SELECT w.order_id FROM millrace.waits w JOIN unnest($2::uuid[], $3::int[]) AS d(order_id, attempt) USING (order_id, attempt)
-	WHERE w.service = $1 AND w.step = '` + event.DeadlineStep + `' FOR UPDATE OF w SKIP LOCKED)
-UPDATE millrace.waits w SET due_at = now() + $4::bigint * interval '1 millisecond', attempt = attempt - 1
-FROM held WHERE w.service = $1 AND w.order_id = held.order_id AND w.step = '` + event.DeadlineStep + `'`
 )
 
 // waitTable changes one service's rows of millrace.waits. The polls are one
@@ -48,7 +40,7 @@ type waitTable struct {
 	service string
 	stmts   *statements
 	polls   *replanned
-	drained time.Time // when a look last found everything that was due
+	drained time.Time // nothing that was due by then is left, on the database's clock
 	whole   time.Time // when the executor last looked at all
 }
 
@@ -60,21 +52,21 @@ type claimed struct {
 	since   time.Time
 }
 
-// claim takes up to n due waits; full means that there may be more.
-func (t *waitTable) claim(ctx context.Context, n int, lease time.Duration, deadlines bool) (list []claimed, full bool, err error) {
-	began := time.Now()
+// claim takes up to n due waits, deadlines up to the horizon; full means that
+// there may be more. now is the database's time.
+func (t *waitTable) claim(ctx context.Context, n int, lease time.Duration, now, horizon time.Time) (list []claimed, full bool, err error) {
 	// A wait is due no earlier than the transaction began that wrote it, and that has committed by
 	// gapLifetime after: only what was written since then can be due and unseen.
-	since := t.drained.Add(-gapLifetime)
-	whole := began.Sub(t.whole) > wholeClaim
+	after := t.drained.Add(-gapLifetime)
+	whole := now.Sub(t.whole) > wholeClaim
 	if whole {
-		since = time.Unix(0, 0)
+		after = time.Unix(0, 0)
 	}
 	stmt, err := t.polls.get(ctx, claimWaits)
 	if err != nil {
 		return nil, false, fmt.Errorf("claim waits of %s: %w", t.service, err)
 	}
-	rows, err := stmt.QueryContext(ctx, t.service, n, lease.Milliseconds(), began.Sub(since).Milliseconds(), deadlines)
+	rows, err := stmt.QueryContext(ctx, t.service, n, lease.Milliseconds(), after, horizon)
 	if err != nil {
 		return nil, false, fmt.Errorf("claim waits of %s: %w", t.service, err)
 	}
@@ -90,10 +82,13 @@ func (t *waitTable) claim(ctx context.Context, n int, lease time.Duration, deadl
 		return nil, false, fmt.Errorf("claim waits of %s: %w", t.service, err)
 	}
 	full = len(list) == n
-	if !full && deadlines {
-		t.drained = began
+	if !full {
+		t.drained = now
+		if horizon.Before(now) {
+			t.drained = horizon
+		}
 		if whole {
-			t.whole = began
+			t.whole = now
 		}
 	}
 	return list, full, nil
@@ -111,17 +106,6 @@ func (t *waitTable) putOff(ctx context.Context, c claimed, d time.Duration) erro
 func (t *waitTable) forget(ctx context.Context, c claimed) error {
 	if _, err := t.stmts.exec(ctx, forgetWait, t.service, string(c.id), c.step, c.attempt, c.since); err != nil {
 		return fmt.Errorf("forget step %s of order %s: %w", c.step, c.id, err)
-	}
-	return nil
-}
-
-func (t *waitTable) putOffDeadlines(ctx context.Context, list []claimed, d time.Duration) error {
-	ids, attempts := make([]string, len(list)), make([]int64, len(list))
-	for i, c := range list {
-		ids[i], attempts[i] = string(c.id), int64(c.attempt)
-	}
-	if _, err := t.stmts.exec(ctx, putOffDeadlines, t.service, pq.Array(ids), pq.Array(attempts), d.Milliseconds()); err != nil {
-		return fmt.Errorf("put off %d deadlines: %w", len(list), err)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
 
 	"millrace/transport"
 )
@@ -359,4 +360,36 @@ SELECT 'order', 'dlq', 'k', convert_to(repeat('x', 4 << 20), 'UTF8'), '{}' FROM 
 	if len(rows) > 3 || !full {
 		t.Errorf("%d rows of 4 MiB in one batch (full: %v), want at most 3, and more to come", len(rows), full)
 	}
+}
+
+func TestARelayThatStopsLeavesNothingRunningAndFreesItsLease(t *testing.T) {
+	db := migrated(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction("database/sql.(*DB).connectionOpener"))
+	b := &broker{}
+	stop := background(t, run(NewRelay(db, b, quiet())))
+	insertRow(t, db, "a", 1)
+	eventually(t, func() bool { return unsent(t, db) == 0 })
+	stop()
+	var free bool
+	need(t, db.QueryRow(`SELECT until < now() FROM millrace.leases WHERE name = 'relay'`).Scan(&free))
+	if !free {
+		t.Error("the next relay has to wait for the end of the lease")
+	}
+}
+
+func TestARelayGoesOnWhenTheDatabaseHasBeenAway(t *testing.T) {
+	db := migrated(t)
+	b := &broker{}
+	background(t, run(NewRelay(db, b, quiet())))
+	insertRow(t, db, "a", 1)
+	eventually(t, func() bool { return unsent(t, db) == 0 })
+	_, err := db.Exec(`ALTER TABLE millrace.outbox RENAME TO away`)
+	need(t, err)
+	_, err = db.Exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	need(t, err)
+	_, err = db.Exec(`ALTER TABLE millrace.away RENAME TO outbox`)
+	need(t, err)
+	insertRow(t, db, "a", 2)
+	eventually(t, func() bool { return unsent(t, db) == 0 })
+	b.checkOrder(t, map[string]int{"a": 2})
 }
