@@ -18,18 +18,17 @@ import (
 type pace struct {
 	look      time.Duration // look for a change, and so the most often it is told
 	heartbeat time.Duration // say something after so long a silence
+	patience  time.Duration // end it when the client has read nothing for so long
 }
 
 // A second is what an eye can follow. Proxies close what is silent for half a minute or so.
-var streamPace = pace{look: time.Second, heartbeat: 15 * time.Second}
+var streamPace = pace{look: time.Second, heartbeat: 15 * time.Second, patience: 10 * time.Second}
 
 const (
 	// maxStreams leaves most of the requests a server can have in flight to others.
 	maxStreams = 100
 	// readLimit ends a look at a database that does not answer.
 	readLimit = 5 * time.Second
-	// writeLimit ends a stream whose client does not read.
-	writeLimit = 10 * time.Second
 	// reconnectAfter is what a browser waits before it comes back.
 	reconnectAfter = 2 * time.Second
 )
@@ -92,11 +91,9 @@ func (s *stream) follow(hctx huma.Context) {
 		return
 	}
 	conn := http.NewResponseController(w)
-	// The server's limits are made for requests that end. Where the writer knows no
-	// deadlines (in tests), it has none to lift.
-	_ = conn.SetReadDeadline(time.Time{})
 	say := func(text string) bool {
-		_ = conn.SetWriteDeadline(time.Now().Add(writeLimit))
+		// A writer that knows no deadlines has no client that could be slow.
+		_ = conn.SetWriteDeadline(time.Now().Add(s.pace.patience))
 		if _, err := w.Write([]byte(text)); err != nil {
 			return false
 		}

@@ -12,11 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"millrace/event"
 	"millrace/httpapi"
 )
 
 // quick is a pace that tests have the patience for.
-var quick = pace{look: 10 * time.Millisecond, heartbeat: 50 * time.Millisecond}
+var quick = pace{look: 10 * time.Millisecond, heartbeat: 50 * time.Millisecond, patience: 5 * time.Second}
 
 // client reads a stream line by line.
 type client struct {
@@ -138,9 +139,8 @@ func TestTheStreamOutlivesADatabaseThatIsAway(t *testing.T) {
 
 // The server's limits are made for requests that end.
 func TestTheStreamOutlivesTheServersTimeouts(t *testing.T) {
-	r := &reads{}
 	const limit = 30 * time.Millisecond
-	server := httptest.NewUnstartedServer(newAPI(r, quick))
+	server := httptest.NewUnstartedServer(newAPI(&reads{}, quick))
 	server.Config.ReadTimeout, server.Config.WriteTimeout = limit, limit
 	server.Start()
 	t.Cleanup(server.Close)
@@ -152,9 +152,41 @@ func TestTheStreamOutlivesTheServersTimeouts(t *testing.T) {
 	}
 }
 
+func TestAClientThatDoesNotReadIsCutOff(t *testing.T) {
+	r := &reads{}
+	// As much text as fills the buffers on the way within some events.
+	r.summary.CancelledBy = map[event.CancelReason]int64{event.CancelReason(strings.Repeat("x", 1<<20)): 1}
+	var orders int64
+	r.grow = func() { orders++; r.summary.Orders.Placed = orders }
+	closed := make(chan struct{})
+	impatient := quick
+	impatient.patience = 50 * time.Millisecond
+	server := httptest.NewUnstartedServer(newAPI(r, impatient))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			close(closed)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := conn.Write([]byte("GET /analytics/stream HTTP/1.1\r\nHost: test\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		t.Error("the stream waits for its client for ever")
+	}
+}
+
 func TestManyClientsAskTheDatabaseOnce(t *testing.T) {
 	r := &reads{}
-	server := httptest.NewServer(newAPI(r, pace{look: time.Hour, heartbeat: time.Hour}))
+	server := httptest.NewServer(newAPI(r, pace{look: time.Hour, heartbeat: time.Hour, patience: time.Hour}))
 	t.Cleanup(server.Close)
 	for range 20 {
 		follow(t, server.URL).placed()
