@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -49,6 +50,7 @@ func TestAsyncAPIIsFresh(t *testing.T) {
 			"headers":  object{"$ref": schemaRefs + "Headers"},
 			"payload":  schemas.Schema(reflect.TypeOf(e), true, ""),
 			"bindings": object{"kafka": object{"key": object{"$ref": schemaRefs + "OrderID"}, "bindingVersion": "0.5.0"}},
+			"examples": []any{object{"payload": golden(t, info.Event)}},
 		}
 		operations[row.Publisher+"-says-"+info.Event] = object{"action": "send", "channel": channel}
 		for _, consumer := range row.Consumers {
@@ -77,6 +79,16 @@ func TestAsyncAPIIsFresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh(t, "../docs/asyncapi.yaml", out.Bytes())
+}
+
+// golden is the event as it lies on the wire, from package event's own test.
+func golden(t *testing.T, name string) json.RawMessage {
+	t.Helper()
+	data, err := os.ReadFile("../event/testdata/" + name + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 func headers() object {
