@@ -65,7 +65,7 @@ outbox carries their events from Postgres to Kafka.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(serveCommand(), flowCommand(), migrateCommand(), versionCommand())
+	root.AddCommand(serveCommand(), flowCommand(), migrateCommand(), versionCommand(), demoCommand())
 	for _, cmd := range append([]*cobra.Command{root}, root.Commands()...) {
 		wrapArgs(cmd)
 	}
