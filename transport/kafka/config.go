@@ -51,9 +51,9 @@ type Config struct {
 	// NackBackoff is the wait before the second attempt; default 0.1 s. It doubles
 	// up to sixteenfold.
 	NackBackoff time.Duration
-	// MaxSpan is how many records of one partition may lie between the oldest
-	// unfinished and the newest one before the partition pauses; default 1,000. It bounds
-	// memory, and what comes twice after a crash.
+	// MaxSpan is how many records of one partition, from the oldest unfinished one on,
+	// may be at work or finished; default 1,000. It bounds what comes twice after a
+	// crash. As many again may wait in memory before fetching pauses.
 	MaxSpan int
 
 	more []kgo.Opt // for tests: a network that fails

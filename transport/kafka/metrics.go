@@ -18,7 +18,7 @@ var (
 	perPartition = []string{"group", "topic", "partition"}
 
 	heldDesc = prometheus.NewDesc("kafka_subscriber_held_records",
-		"Records between the oldest unfinished one and the newest fetched one.", perPartition, nil)
+		"Records in memory, from the oldest unfinished one to the newest fetched one.", perPartition, nil)
 	lagDesc = prometheus.NewDesc("kafka_subscriber_lag_records",
 		"Records between the first unfinished one and the end of the log, as of the last fetch.", perPartition, nil)
 	redeliveredDesc = prometheus.NewDesc("kafka_subscriber_redelivered_total",

@@ -26,15 +26,16 @@ const (
 	// pingInterval is the wait between looks for a broker that is not there.
 	pingInterval = 250 * time.Millisecond
 
-	// pollRecords bounds one poll, and with it what a partition may hold above MaxSpan.
+	// pollRecords bounds one poll, and with it what a partition may hold above twice MaxSpan.
 	pollRecords = 1000
 	// fetchPartitionBytes is what one fetch takes of a partition. It is small because
 	// pausing throws a fetch away.
 	fetchPartitionBytes = 256 << 10
 	// fetchBytes bounds one answer of a broker.
 	fetchBytes = 16 << 20
-	// fetchWait is how long a broker holds a fetch that finds nothing.
-	fetchWait = time.Second
+	// fetchWait is how long a broker holds a fetch that finds nothing. A partition
+	// that paused is in the next fetch only, so it is short.
+	fetchWait = 100 * time.Millisecond
 )
 
 // Subscriber is one member of a consumer group, for all topics it is asked for.

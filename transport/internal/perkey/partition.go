@@ -39,7 +39,7 @@ type item struct {
 type Partition struct {
 	topic   *topic
 	backoff Backoff
-	room    func() // called when the span fell below half of full
+	room    func() // called when there is room after Full
 
 	stopping chan struct{} // closed: no new deliveries, no more waiting
 	abandon  chan struct{} // closed: whoever still runs is no longer waited for
@@ -50,10 +50,12 @@ type Partition struct {
 	abandoned bool
 	oldest    *item
 	newest    *item
+	next      *item // the first one that has not been started; nil: all have
 	lastOfKey map[string]*item
-	span      int
-	full      int
-	wasFull   bool
+	span      int // started records from the oldest unfinished on
+	waiting   int // records from next on
+	limit     int // of either
+	full      bool
 	done      int64
 	redone    int64
 }
@@ -63,16 +65,65 @@ type Partition struct {
 //
 // A record without a key waits for no other one.
 func (p *Partition) Push(d transport.Delivery, r Record) {
-	it := &item{record: r, delivery: d, keyed: len(d.Key) > 0}
+	p.append(&item{record: r, delivery: d, keyed: len(d.Key) > 0})
+}
+
+// Skip passes over an offset that holds no message.
+func (p *Partition) Skip(offset int64) {
+	p.append(&item{delivery: transport.Delivery{Offset: offset}, done: true})
+}
+
+func (p *Partition) append(it *item) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
 		return
 	}
-	p.append(it)
+	if p.newest == nil {
+		p.oldest = it
+	} else {
+		p.newest.later = it
+	}
+	p.newest = it
+	if p.next == nil {
+		p.next = it
+	}
+	p.waiting++
+	p.advance()
+}
+
+// advance takes what is done off the front of the span, and starts what it has
+// room for; p.mu is held.
+func (p *Partition) advance() {
+	for {
+		switch {
+		case p.oldest != p.next && p.oldest.done:
+			p.done = p.oldest.delivery.Offset + 1
+			p.oldest = p.oldest.later
+			p.span--
+		case p.next != nil && p.span < p.limit && !p.stopped:
+			it := p.next
+			p.next = it.later
+			p.span++
+			p.waiting--
+			p.start(it)
+		default:
+			if p.oldest == nil {
+				p.newest = nil
+			}
+			return
+		}
+	}
+}
+
+// start has a record handled: by whoever works on its key, or by a goroutine of its own.
+func (p *Partition) start(it *item) {
+	if it.done {
+		return
+	}
 	if it.keyed {
-		last := p.lastOfKey[string(d.Key)]
-		p.lastOfKey[string(d.Key)] = it
+		last := p.lastOfKey[string(it.delivery.Key)]
+		p.lastOfKey[string(it.delivery.Key)] = it
 		if last != nil {
 			last.sameKey = it
 			return
@@ -82,50 +133,17 @@ func (p *Partition) Push(d transport.Delivery, r Record) {
 	go p.work(it)
 }
 
-// Skip passes over an offset that holds no message.
-func (p *Partition) Skip(offset int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped {
-		return
-	}
-	p.append(&item{delivery: transport.Delivery{Offset: offset}, done: true})
-	p.advance()
-}
-
-// append adds to the end of the span; p.mu is held.
-func (p *Partition) append(it *item) {
-	if p.newest == nil {
-		p.oldest = it
-	} else {
-		p.newest.later = it
-	}
-	p.newest = it
-	p.span++
-}
-
-// advance takes what is done off the front of the span; p.mu is held.
-func (p *Partition) advance() {
-	for p.oldest != nil && p.oldest.done {
-		p.done = p.oldest.delivery.Offset + 1
-		p.oldest = p.oldest.later
-		p.span--
-	}
-	if p.oldest == nil {
-		p.newest = nil
-	}
-}
-
-// Full says whether fetching should pause: that many records lie between the
-// oldest unfinished one and the newest. Once true, the function given as room
-// is called when there is room again.
+// Full says whether fetching should pause: as many records wait to be started as
+// may be at work. Once true, the function given as room is called when half of
+// those that wait have been started; what is left of them bridges the time until
+// more is fetched.
 func (p *Partition) Full() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.span >= p.full {
-		p.wasFull = true
+	if p.waiting >= p.limit {
+		p.full = true
 	}
-	return p.wasFull
+	return p.full
 }
 
 // Done is the offset after the last record of those that are finished without a
@@ -137,10 +155,10 @@ func (p *Partition) Done() int64 {
 }
 
 // Counts tells how many records are held, and how often one was handed out again.
-func (p *Partition) Counts() (span int, redelivered int64) {
+func (p *Partition) Counts() (held int, redelivered int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.span, p.redone
+	return p.span + p.waiting, p.redone
 }
 
 // Stop ends deliveries and back-off waits at once. Handlers that run go on.
@@ -185,9 +203,9 @@ func (p *Partition) finish(it *item) *item {
 	if next == nil && it.keyed {
 		delete(p.lastOfKey, string(it.delivery.Key))
 	}
-	room := p.wasFull && p.span <= p.full/2
+	room := p.full && p.waiting <= p.limit/2
 	if room {
-		p.wasFull = false
+		p.full = false
 	}
 	p.mu.Unlock()
 	if room {

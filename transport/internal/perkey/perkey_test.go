@@ -83,7 +83,7 @@ func TestKeysKeepTheirOrder(t *testing.T) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		p := subs.Partition("topic", 1000, noRoom)
+		p := subs.Partition("topic", rapid.IntRange(1, 50).Draw(r, "limit"), noRoom)
 		go func() {
 			for msg := range messages {
 				go func() {
@@ -261,43 +261,62 @@ func TestDrainIsBounded(t *testing.T) {
 	})
 }
 
-// The span is what counts as full, finished records behind an unfinished one
-// included; there is room again at half of it.
+// At most limit records are at work, finished ones behind an unfinished one
+// included. Full asks to pause when as many wait, and there is room at half of it.
 func TestFullAndRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const limit = 4
 		rooms := 0
-		subs, p, messages := open(t, t.Context(), 4, func() { rooms++ })
-		var all []*message.Message
-		for offset := range int64(4) {
+		subs, p, messages := open(t, t.Context(), limit, func() { rooms++ })
+		for offset := range int64(2 * limit) {
 			if p.Full() {
 				t.Fatalf("full at %d", offset)
 			}
 			push(p, offset, "key"+strconv.FormatInt(offset, 10))
 		}
 		if !p.Full() {
-			t.Fatal("not full at 4")
+			t.Fatal("not full with as many waiting as at work")
 		}
-		for range 4 {
-			all = append(all, now(messages))
+		first := take(t, messages, limit)
+		if msg := now(messages); msg != nil {
+			t.Errorf("%s was started beyond the limit", msg.UUID)
 		}
-		for _, msg := range all {
-			if msg.UUID != "0" {
+		for id, msg := range first {
+			if id != "0" {
 				msg.Ack()
 			}
 		}
-		synctest.Wait()
-		if rooms > 0 || !p.Full() {
-			t.Error("there is room while the oldest is unfinished")
+		if msg := now(messages); msg != nil || rooms > 0 || !p.Full() {
+			t.Error("the oldest record is unfinished, and yet there is room")
 		}
-		for _, msg := range all {
-			msg.Ack()
-		}
-		synctest.Wait()
+		first["0"].Ack()
+		second := take(t, messages, limit)
 		if rooms != 1 || p.Full() {
 			t.Errorf("room was called %d times, want once", rooms)
 		}
+		for _, msg := range second {
+			msg.Ack()
+		}
+		synctest.Wait()
+		if got := p.Done(); got != 2*limit {
+			t.Errorf("done up to %d, want %d", got, 2*limit)
+		}
 		end(subs, p)
 	})
+}
+
+// take receives n messages.
+func take(t *testing.T, messages <-chan *message.Message, n int) map[string]*message.Message {
+	t.Helper()
+	taken := map[string]*message.Message{}
+	for range n {
+		msg := now(messages)
+		if msg == nil {
+			t.Fatalf("%d messages, want %d", len(taken), n)
+		}
+		taken[msg.UUID] = msg
+	}
+	return taken
 }
 
 // When a subscription's context ends its handlers may finish, then its channel

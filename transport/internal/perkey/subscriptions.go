@@ -33,14 +33,15 @@ func NewSubscriptions(drain time.Duration, backoff Backoff) *Subscriptions {
 	return &Subscriptions{Drain: drain, Backoff: backoff, topics: map[string]*topic{}, closed: make(chan struct{})}
 }
 
-// Partition starts to work on a partition of a topic. Of its records at most
-// full are held before Full asks to pause; room is called when it may go on,
-// from the goroutine that made the room. Records wait while nobody listens to the topic.
-func (s *Subscriptions) Partition(topic string, full int, room func()) *Partition {
+// Partition starts to work on a partition of a topic. At most limit of its
+// records, from the oldest unfinished one on, are at work; when as many wait beyond those,
+// Full asks to pause, and room is called when fetching may go on. Records wait
+// while nobody listens to the topic.
+func (s *Subscriptions) Partition(topic string, limit int, room func()) *Partition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &Partition{
-		topic: s.topic(topic), backoff: s.Backoff, full: full, room: room,
+		topic: s.topic(topic), backoff: s.Backoff, limit: limit, room: room,
 		stopping: make(chan struct{}), abandon: make(chan struct{}),
 		lastOfKey: map[string]*item{}, done: NothingDone,
 	}
