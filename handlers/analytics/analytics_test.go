@@ -2,7 +2,6 @@ package analytics_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -26,106 +25,6 @@ var (
 	price = event.Money{Amount: 2500, Currency: "EUR"}
 )
 
-type sumKey struct {
-	minute    time.Time
-	name, key string
-}
-
-// orders keeps rows as JSON, with the causes processed, and adds up what changes
-// make of a difference, as the store does.
-type orders struct {
-	rows      map[event.OrderID][]byte
-	processed map[string]bool
-	sums      map[sumKey]*big.Int
-	updates   int
-}
-
-func newOrders() *orders {
-	return &orders{rows: map[event.OrderID][]byte{}, processed: map[string]bool{}, sums: map[sumKey]*big.Int{}}
-}
-
-func (s *orders) Update(ctx context.Context, id event.OrderID, change func(*analytics.Order) ([]event.Event, error)) error {
-	s.updates++
-	cause := string(id) + event.CauseFrom(ctx).ID
-	if s.processed[cause] {
-		return nil
-	}
-	row := analytics.Order{ID: id}
-	if data, ok := s.rows[id]; ok {
-		if err := json.Unmarshal(data, &row); err != nil {
-			return err
-		}
-	}
-	before := row.Contribution()
-	said, err := change(&row)
-	if err != nil {
-		return err
-	}
-	if len(said) > 0 {
-		return errors.New("analytics says nothing")
-	}
-	s.add(before, -1)
-	s.add(row.Contribution(), 1)
-	if s.rows[id], err = json.Marshal(row); err != nil {
-		return err
-	}
-	s.processed[cause] = true
-	return nil
-}
-
-func (s *orders) add(sums []analytics.Sum, sign int64) {
-	for _, sum := range sums {
-		k := sumKey{sum.Minute, sum.Name, sum.Key}
-		if s.sums[k] == nil {
-			s.sums[k] = new(big.Int)
-		}
-		s.sums[k].Add(s.sums[k], new(big.Int).Mul(big.NewInt(sign), big.NewInt(sum.N)))
-	}
-}
-
-func (s *orders) totals() (totals []analytics.Total) {
-	for k, n := range s.sums {
-		if n.Sign() != 0 {
-			totals = append(totals, analytics.Total{Minute: k.minute, Name: k.name, Key: k.key, N: n})
-		}
-	}
-	slices.SortFunc(totals, func(a, b analytics.Total) int {
-		return strings.Compare(fmt.Sprint(a.Minute.Unix(), a.Name, a.Key), fmt.Sprint(b.Minute.Unix(), b.Name, b.Key))
-	})
-	return totals
-}
-
-func (s *orders) summary(t testing.TB) analytics.Summary {
-	t.Helper()
-	summary, err := analytics.Summarize(s.totals(), start)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return summary
-}
-
-var bigNumbers = cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 })
-
-// told is an event, and when it happened.
-type told struct {
-	at    time.Duration // after start
-	event event.Event
-}
-
-func count(t testing.TB, s *orders, story ...told) {
-	t.Helper()
-	service, err := analytics.New(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, w := range story {
-		ctx := event.WithCause(context.Background(), event.Cause{ID: fmt.Sprint(w), Time: start.Add(w.at)})
-		if err := service.Count(ctx, w.event); err != nil {
-			t.Fatalf("%T: %v", w.event, err)
-		}
-	}
-}
-
 func status(s event.OrderStatus) event.Event {
 	return event.OrderStatusUpdated{OrderID: orderID, Status: s}
 }
@@ -133,94 +32,6 @@ func status(s event.OrderStatus) event.Event {
 func cancelled(reason event.CancelReason) event.Event {
 	return event.OrderStatusUpdated{OrderID: orderID, Status: event.OrderIsCancelled, Reason: reason}
 }
-
-// every event analytics hears, and what it alone adds to the sums ("name/key").
-var heard = []struct {
-	event event.Event
-	adds  map[string]int64
-}{
-	{event.OrderCreated{OrderID: orderID, Total: price}, map[string]int64{"placed/": 1}},
-	{status(event.OrderPaid), map[string]int64{"paid/": 1}},
-	{status(event.OrderShipped), map[string]int64{"shipped/": 1}},
-	{status(event.OrderDelivered), map[string]int64{"delivered/": 1}},
-	{cancelled(event.ReasonCustomer), map[string]int64{"cancelled/CUSTOMER": 1}},
-	{event.PaymentSucceeded{OrderID: orderID, Total: price}, map[string]int64{"revenue/EUR": 2500}},
-	{event.PaymentRefunded{OrderID: orderID, Total: price}, nil}, // captured and given back
-	{event.PaymentRefundFailed{OrderID: orderID, Total: price}, map[string]int64{"revenue/EUR": 2500}},
-	{status(event.OrderAwaiting), nil},
-	{status(event.OrderPaymentPending), nil},
-	{status(event.OrderPaymentFailed), nil},
-	{status(event.OrderCancelling), nil},
-	{status(event.OrderNeedsAttention), nil},
-	{status("OF_A_NEWER_VERSION"), nil},
-	{event.PaymentInitiated{OrderID: orderID, Total: price}, nil},
-	{event.PaymentFailed{OrderID: orderID, RefundFollows: true}, nil},
-	{event.PaymentPending{OrderID: orderID}, nil},
-	{event.InventoryUpdate{OrderID: orderID}, nil},
-	{event.InventoryReserved{OrderID: orderID}, nil},
-	{event.InventoryRejected{OrderID: orderID}, nil},
-	{event.InventoryReleased{OrderID: orderID}, nil},
-	{event.ShippingInitiate{OrderID: orderID}, nil},
-	{event.ShippingStatus{OrderID: orderID, Status: event.ParcelShipped}, nil},
-	{event.OrderCancelled{OrderID: orderID}, nil},
-	{event.NotificationSent{OrderID: orderID}, nil},
-}
-
-// TestEveryStateAndEvent: a row is a set of what was heard. So each event is
-// counted after nothing, after each other event, and after all of them.
-func TestEveryStateAndEvent(t *testing.T) {
-	everything := make([]told, len(heard))
-	for i, h := range heard {
-		everything[i] = told{time.Duration(i) * time.Second, h.event}
-	}
-	for i, h := range heard {
-		t.Run(fmt.Sprintf("unknown order/%T %v", h.event, h.event), func(t *testing.T) {
-			s := newOrders()
-			count(t, s, everything[i])
-			got := map[string]int64{}
-			for _, total := range s.totals() {
-				if !total.Minute.Equal(everything[i].minute()) {
-					t.Errorf("%s counted in %v, want %v", total.Name, total.Minute, everything[i].minute())
-				}
-				got[total.Name+"/"+total.Key] = total.N.Int64()
-			}
-			want := h.adds
-			if want == nil {
-				want = map[string]int64{}
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-			if h.adds == nil && s.updates > 0 {
-				if _, refunded := h.event.(event.PaymentRefunded); !refunded {
-					t.Error("the database was bothered with an event that counts nowhere")
-				}
-			}
-		})
-		for j := range heard {
-			t.Run(fmt.Sprintf("%T %v/%T %v", heard[j].event, heard[j].event, h.event, h.event), func(t *testing.T) {
-				there, back := newOrders(), newOrders()
-				count(t, there, everything[j], everything[i])
-				count(t, back, everything[i], everything[j])
-				if diff := cmp.Diff(there.totals(), back.totals(), bigNumbers); diff != "" {
-					t.Errorf("the order of two events matters:\n%s", diff)
-				}
-			})
-		}
-		t.Run(fmt.Sprintf("all of them/%T %v", h.event, h.event), func(t *testing.T) {
-			s := newOrders()
-			count(t, s, everything...)
-			before := s.totals()
-			// Said again, later, by somebody who gave it another id.
-			count(t, s, told{time.Hour, h.event})
-			if diff := cmp.Diff(before, s.totals(), bigNumbers); diff != "" {
-				t.Errorf("a repetition was counted:\n%s", diff)
-			}
-		})
-	}
-}
-
-func (w told) minute() time.Time { return start.Add(w.at).Truncate(time.Minute) }
 
 // Any events of a few orders, at any times, each as often as you like and in any
 // order, make the same sums.
