@@ -73,7 +73,13 @@ func (s *Sender) Send(ctx context.Context, m notification.Message) (time.Time, e
 	s.mu.Unlock()
 	select {
 	case err := <-c.done:
-		return c.sentAt, err
+		if err != nil {
+			return time.Time{}, err
+		}
+		// Neither the address nor the text: both are personal, and a device token is a key.
+		s.log.InfoContext(ctx, "notice sent", "order_id", m.OrderID, "kind", m.Kind, "channel", m.Channel,
+			"notification_id", m.NotificationID, "subject", m.Subject)
+		return c.sentAt, nil
 	case <-ctx.Done():
 		return time.Time{}, fmt.Errorf("waiting for notification.sent: %w", ctx.Err())
 	}
@@ -100,10 +106,6 @@ func (s *Sender) write() {
 			case c.sentAt.IsZero():
 				c.done <- errConcurrent
 			default:
-				m := c.message
-				// Neither the address nor the text: both are personal, and a device token is a key.
-				s.log.Info("notice sent", "order_id", m.OrderID, "kind", m.Kind, "channel", m.Channel,
-					"notification_id", m.NotificationID, "subject", m.Subject)
 				c.done <- nil
 			}
 		}
