@@ -3,7 +3,6 @@
 package embedded
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -62,7 +61,7 @@ func lookupUnprivileged() (name string, uid, gid int, err error) {
 // root has a choice: whoever owns the data already, else an unprivileged user
 // who can get at dir, else root's own files under another name in a user
 // namespace.
-func chooseAccount(ctx context.Context, b binaries, dir string) (account, error) {
+func chooseAccount(b binaries, dir string) (account, error) {
 	if os.Getuid() != 0 {
 		return asSelf(), nil
 	}
@@ -89,7 +88,7 @@ func chooseAccount(ctx context.Context, b binaries, dir string) (account, error)
 		}
 		// Trying beats judging permission bits: this enters dir and runs the
 		// binary just as the server will.
-		probe := a.command(ctx, b.path("postgres"), "--version")
+		probe := a.command(b.path("postgres"), "--version")
 		probe.Dir = dir
 		if err := probe.Run(); err != nil {
 			refused = append(refused, fmt.Errorf("as %s: %w", a.name, err))

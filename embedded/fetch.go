@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 
 	"millrace/embedded/child"
@@ -24,25 +23,22 @@ const (
 	fetchedMajor = 17
 	// fetchTimeout is for 15 MB over a slow line, and unpacking them.
 	fetchTimeout = 5 * time.Minute
-	// fetchStopPatience is for a fetch that was cancelled: it has nothing to save.
-	fetchStopPatience = time.Second
 )
+
+// systemCache is where root keeps what other users may read as well.
+var systemCache = map[string]string{"darwin": "/Library/Caches", "linux": "/var/cache"}
 
 // fetchCache is where fetched binaries live: for this user, or, as root, in a
 // place that the user who runs the server can reach as well.
 func fetchCache() (string, error) {
-	name := fmt.Sprintf("postgres-%d", fetchedMajor)
-	if os.Getuid() != 0 {
-		cache, err := os.UserCacheDir()
-		if err != nil {
+	cache := systemCache[runtime.GOOS]
+	if os.Getuid() != 0 || cache == "" {
+		var err error
+		if cache, err = os.UserCacheDir(); err != nil {
 			return "", fmt.Errorf("find this user's cache directory: %w", err)
 		}
-		return filepath.Join(cache, "millrace", name), nil
 	}
-	if runtime.GOOS == "darwin" {
-		return filepath.Join("/Library/Caches/millrace", name), nil
-	}
-	return filepath.Join("/var/cache/millrace", name), nil
+	return filepath.Join(cache, "millrace", fmt.Sprintf("postgres-%d", fetchedMajor)), nil
 }
 
 // fetchPostgres downloads PostgreSQL into the cache. It is done aside and moved
@@ -114,25 +110,12 @@ func fetchInto(ctx context.Context, stage string) error {
 		}
 		program = copied
 	}
-	cmd := run.command(context.Background(), program)
+	cmd := run.command(program)
 	cmd.Env = append(cmd.Env, fetchVariable+"="+stage, "TMPDIR="+stage)
 	cmd.Dir = stage
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	fetch, err := child.Start(cmd, syscall.SIGKILL, filepath.Join(stage, "fetch.log"))
-	if err != nil {
-		return err
-	}
-	select {
-	case <-fetch.Done():
-	case <-ctx.Done():
-		fetch.Stop(fetchStopPatience)
-		return ctx.Err()
-	}
-	if err := fetch.Err(); err != nil {
-		return fmt.Errorf("%w; %s", err, fetch.LogTail())
-	}
-	return nil
+	return child.Run(ctx, cmd, filepath.Join(stage, "fetch.log"))
 }
 
 // clearStage removes what a fetch works on. One that was killed may have left

@@ -81,7 +81,8 @@ func TestKafkaCreatesNoTopicByItself(t *testing.T) {
 }
 
 func TestKafkaTakesTheLargestDeadLetter(t *testing.T) {
-	client := kafkaClient(t, startKafka(t, KafkaConfig{Dir: t.TempDir()}).Addr())
+	client := kafkaClient(t, startKafka(t, KafkaConfig{Dir: t.TempDir()}).Addr(),
+		kgo.ProducerBatchCompression(kgo.NoCompression()))
 	createTopic(t, client, "dlq.order-service")
 	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "dlq.order-service", Value: make([]byte, 4<<20)}).FirstErr(); err != nil {
 		t.Error(err)

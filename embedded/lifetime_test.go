@@ -67,6 +67,26 @@ func TestAKilledRouterIsFollowedAtOnce(t *testing.T) {
 	}
 }
 
+func TestARouterKilledInItsFirstSecondIsFollowedAtOnce(t *testing.T) {
+	dir := filepath.Join(openDir(t), "data")
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := filepath.Join(dir, "postgres", "data")
+	for _, reached := range []string{cluster + ".initdb/PG_VERSION", cluster + ".initdb/base/1", cluster + "/PG_VERSION", cluster + "/postmaster.pid"} {
+		cmd, _ := launchRouter(t, dir, asSelf(), program)
+		eventually(t, "the start gets to "+reached, func() bool {
+			_, err := os.Stat(reached)
+			return err == nil
+		})
+		kill(t, cmd.Process.Pid)
+		_ = cmd.Wait()
+	}
+	_, servers := startRouter(t, dir, asSelf(), program)
+	execute(t, servers.Postgres, kept...)
+}
+
 func kafkaClient(t *testing.T, addr string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	client, err := kgo.NewClient(append(opts, kgo.SeedBrokers(addr), kgo.ProducerBatchMaxBytes(kafkaMaxMessage))...)

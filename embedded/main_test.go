@@ -60,11 +60,10 @@ func router(dir string) error {
 	return errors.New("the test that started this is gone")
 }
 
-// startRouter starts the stand-in as the given account; in the endpoints it
-// returns, PID is Postgres's.
-func startRouter(t *testing.T, dir string, as account, program string) (*exec.Cmd, Endpoints) {
+// launchRouter starts the stand-in as the given account.
+func launchRouter(t *testing.T, dir string, as account, program string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
-	cmd := as.command(context.Background(), program)
+	cmd := as.command(program)
 	cmd.Env = append(cmd.Env, routerVariable+"="+dir)
 	cmd.Dir = "/"
 	cmd.Stderr = os.Stderr
@@ -82,7 +81,15 @@ func startRouter(t *testing.T, dir string, as account, program string) (*exec.Cm
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	return cmd, bufio.NewReader(stdout)
+}
+
+// startRouter waits until its servers run, too; in the endpoints it returns, PID
+// is Postgres's.
+func startRouter(t *testing.T, dir string, as account, program string) (*exec.Cmd, Endpoints) {
+	t.Helper()
+	cmd, stdout := launchRouter(t, dir, as, program)
+	line, err := stdout.ReadBytes('\n')
 	if err != nil {
 		t.Fatalf("the child did not start its servers: %v", err)
 	}

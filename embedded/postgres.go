@@ -72,7 +72,7 @@ func StartPostgres(ctx context.Context, c PostgresConfig) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	run, err := chooseAccount(ctx, binaries, dir)
+	run, err := chooseAccount(binaries, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func StartPostgres(ctx context.Context, c PostgresConfig) (*Postgres, error) {
 		return nil, err
 	}
 
-	cmd := run.command(context.Background(), binaries.path("postgres"), serverArgs(cluster, socket, c.Throwaway)...)
+	cmd := run.command(binaries.path("postgres"), serverArgs(cluster, socket, c.Throwaway)...)
 	cmd.Dir = dir
 	process, err := child.Start(cmd, syscall.SIGINT, filepath.Join(dir, "server.log")) // SIGINT asks for a fast stop
 	if err != nil {
@@ -169,16 +169,11 @@ func serverArgs(cluster, socket string, throwaway bool) []string {
 	return args
 }
 
-// command is exec.CommandContext for this account, in a plain environment: a
-// PGPORT or PGDATA of the user's must not reach a server of ours.
-func (a account) command(ctx context.Context, path string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, path, args...)
+// command is exec.Command for this account. What it prints is quoted in errors,
+// so it speaks their language, not the user's.
+func (a account) command(path string, args ...string) *exec.Cmd {
+	cmd := exec.Command(path, args...)
 	cmd.SysProcAttr = a.attributes()
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "PG") && !strings.HasPrefix(v, "LC_") && !strings.HasPrefix(v, "LANG") {
-			cmd.Env = append(cmd.Env, v)
-		}
-	}
-	cmd.Env = append(cmd.Env, "LC_ALL=C")
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	return cmd
 }

@@ -80,7 +80,7 @@ func installedPostgres() []string {
 	}
 	for _, pattern := range installedPatterns {
 		matches, _ := filepath.Glob(pattern) // the only error is a malformed pattern
-		slices.SortFunc(matches, func(a, b string) int { return versionIn(b) - versionIn(a) })
+		slices.SortFunc(matches, func(a, b string) int { return majorVersion(versionInPath, b) - majorVersion(versionInPath, a) })
 		dirs = append(dirs, matches...)
 	}
 	if cache, err := fetchCache(); err == nil {
@@ -89,11 +89,20 @@ func installedPostgres() []string {
 	return dirs
 }
 
-var number = regexp.MustCompile(`\d+`)
+var (
+	// versionInPath is the last number in a path, of 9.6 the 9.
+	versionInPath = regexp.MustCompile(`(\d+)[\d.]*\D*$`)
+	// versionInOutput is the one in: postgres (PostgreSQL) 17.5 (Debian 17.5-1)
+	versionInOutput = regexp.MustCompile(`^\D*(\d+)`)
+)
 
-// versionIn is the first number in a path, 0 without one.
-func versionIn(path string) int {
-	n, _ := strconv.Atoi(number.FindString(path))
+// majorVersion is the number that where finds in text, 0 without one.
+func majorVersion(where *regexp.Regexp, text string) int {
+	found := where.FindStringSubmatch(text)
+	if found == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(found[1]) // too long a number is no version
 	return n
 }
 
@@ -106,11 +115,11 @@ func postgresVersion(ctx context.Context, dir string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask %s for its version: %w", filepath.Join(dir, "postgres"), err)
 	}
-	major := versionIn(string(output)) // postgres (PostgreSQL) 17.5 (Debian 17.5-1)
-	if major == 0 {
+	version := majorVersion(versionInOutput, string(output))
+	if version == 0 {
 		return 0, fmt.Errorf("%s does not tell its version: %q", filepath.Join(dir, "postgres"), strings.TrimSpace(string(output)))
 	}
-	return major, nil
+	return version, nil
 }
 
 // findOrFetchPostgres finds the binaries for cluster, and fetches them where
@@ -120,19 +129,16 @@ func findOrFetchPostgres(ctx context.Context, major int, cluster string) (binari
 	if err != nil || b.dir != "" {
 		return b, err
 	}
-	fetchable := major == 0 || major == fetchedMajor
-	switch {
-	case os.Getenv("PG_BIN") != "" || !fetchable:
-		wanted := fmt.Sprintf("version %d, which made %s", major, cluster)
-		if major == 0 {
-			wanted = fmt.Sprintf("version %d or newer", postgresOldest)
-		}
-		here := "none"
-		if len(found) > 0 {
-			here = strings.Join(found, ", ")
-		}
-		return binaries{}, fmt.Errorf("PostgreSQL of %s is needed, and this machine has %s: install it, or set PG_BIN to its directory, or set DATA_DIR to a new directory, or DATABASE_URL to a running server", wanted, here)
-	default:
+	if os.Getenv("PG_BIN") == "" && (major == 0 || major == fetchedMajor) {
 		return fetchPostgres(ctx)
 	}
+	wanted := fmt.Sprintf("version %d, which made %s", major, cluster)
+	if major == 0 {
+		wanted = fmt.Sprintf("version %d or newer", postgresOldest)
+	}
+	here := "none"
+	if len(found) > 0 {
+		here = strings.Join(found, ", ")
+	}
+	return binaries{}, fmt.Errorf("PostgreSQL of %s is needed, and this machine has %s: install it, or set PG_BIN to its directory, or set DATA_DIR to a new directory, or DATABASE_URL to a running server", wanted, here)
 }

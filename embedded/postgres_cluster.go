@@ -3,7 +3,6 @@
 package embedded
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"millrace/embedded/child"
 )
 
 // clusterVersion is the major version that made the data directory; 0 where
@@ -48,12 +49,10 @@ func initCluster(ctx context.Context, b binaries, a account, dir, cluster string
 	if throwaway {
 		args = append(args, "--no-sync")
 	}
-	cmd := a.command(ctx, b.path("initdb"), args...)
+	cmd := a.command(b.path("initdb"), args...)
 	cmd.Dir = dir
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("make a Postgres data directory (initdb, as %s): %w: %s", a.name, err, bytes.TrimSpace(output.Bytes()))
+	if err := child.Run(ctx, cmd, filepath.Join(dir, "initdb.log")); err != nil {
+		return fmt.Errorf("make a Postgres data directory as %s: %w", a.name, err)
 	}
 	if err := os.Rename(unfinished, cluster); err != nil {
 		return fmt.Errorf("put the new Postgres data directory in place: %w", err)
@@ -92,11 +91,7 @@ func socketDirectory(dir string, a account) (string, error) {
 		if len(path)+len("/.s.PGSQL."+postgresPort) > maxSocketPath || strings.Contains(path, ",") {
 			continue
 		}
-		if err := os.Mkdir(path, 0o700); err == nil {
-			if err := os.Chown(path, a.owner, a.group); err != nil {
-				return "", fmt.Errorf("give the socket directory %s to %s: %w", path, a.name, err)
-			}
-		} else if !errors.Is(err, os.ErrExist) {
+		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return "", fmt.Errorf("make the socket directory: %w", err)
 		}
 		// Anyone may have made one in /tmp.
@@ -104,8 +99,12 @@ func socketDirectory(dir string, a account) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("look at the socket directory: %w", err)
 		}
-		if s := info.Sys().(*syscall.Stat_t); !info.IsDir() || info.Mode().Perm() != 0o700 || int(s.Uid) != a.owner {
+		owner := int(info.Sys().(*syscall.Stat_t).Uid)
+		if !info.IsDir() || info.Mode().Perm() != 0o700 || owner != a.owner && owner != os.Getuid() {
 			return "", fmt.Errorf("%s is not a directory closed to all but %s: remove it", path, a.name)
+		}
+		if err := os.Chown(path, a.owner, a.group); err != nil {
+			return "", fmt.Errorf("give the socket directory %s to %s: %w", path, a.name, err)
 		}
 		return path, nil
 	}

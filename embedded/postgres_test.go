@@ -60,6 +60,9 @@ func wantKept(t *testing.T, dsn string) {
 }
 
 func TestPostgresIsDurableAndPrivate(t *testing.T) {
+	for variable, other := range map[string]string{"PGPORT": "1", "PGHOST": "elsewhere", "PGDATA": "/nowhere", "PGUSER": "other", "PGSSLMODE": "require"} {
+		t.Setenv(variable, other)
+	}
 	dir := filepath.Join(openDir(t), "postgres")
 	p, err := StartPostgres(t.Context(), PostgresConfig{Dir: dir})
 	if err != nil {
@@ -132,11 +135,11 @@ func TestPostgresStartsThoughItsOldProcessIDIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	as, err := chooseAccount(t.Context(), b, dir)
+	as, err := chooseAccount(b, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bystander := as.command(t.Context(), "sleep", "1000") // Postgres fears processes of its own user
+	bystander := as.command("sleep", "1000") // Postgres fears processes of its own user
 	if err := bystander.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +166,7 @@ func TestPostgresStopsAnOrphanOnItsData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	as, err := chooseAccount(t.Context(), b, dir)
+	as, err := chooseAccount(b, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +174,7 @@ func TestPostgresStopsAnOrphanOnItsData(t *testing.T) {
 	if _, err := socketDirectory(dir, as); err != nil {
 		t.Fatal(err)
 	}
-	orphan := as.command(context.Background(), b.path("postgres"), "-D", cluster, "-c", "listen_addresses=", "-c", "unix_socket_directories="+p.socket)
+	orphan := as.command(b.path("postgres"), "-D", cluster, "-c", "listen_addresses=", "-c", "unix_socket_directories="+p.socket)
 	orphan.Dir = dir
 	if err := orphan.Start(); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@
 package child
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"runtime"
@@ -61,6 +62,25 @@ func (p *Process) run(farewell syscall.Signal, started chan<- error) {
 	p.err = p.cmd.Wait()
 	untie()
 	close(p.done)
+}
+
+// Run runs a program to its end, which comes at once, by kill -9, when ctx or
+// this process ends. The error quotes the last lines of what the program printed.
+func Run(ctx context.Context, cmd *exec.Cmd, logPath string) error {
+	p, err := Start(cmd, syscall.SIGKILL, logPath)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		p.Stop(0)
+		return fmt.Errorf("run %s: %w", cmd.Path, ctx.Err())
+	}
+	if err := p.Err(); err != nil {
+		return fmt.Errorf("run %s: %w; %s", cmd.Path, err, p.LogTail())
+	}
+	return nil
 }
 
 // PID is the child's process id. It may belong to someone else once Done is closed.

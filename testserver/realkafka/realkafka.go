@@ -106,10 +106,10 @@ func format(ctx context.Context, java string, c Config, config string) error {
 	if _, err := os.Stat(filepath.Join(c.Dir, "data", "meta.properties")); err == nil {
 		return nil
 	}
-	cmd := exec.CommandContext(ctx, java, "-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+	cmd := exec.Command(java, "-Xmx64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
 		"-cp", filepath.Join(c.Jars, "*"), "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", config)
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("format a directory for Apache Kafka: %w: %s", err, strings.TrimSpace(string(output)))
+	if err := child.Run(ctx, cmd, filepath.Join(c.Dir, "format.log")); err != nil {
+		return fmt.Errorf("format a directory for Apache Kafka: %w", err)
 	}
 	return nil
 }
