@@ -106,7 +106,7 @@ func (m *Memory) Sums() []Sum {
 	var list []Sum
 	for k, n := range m.sums {
 		if n != 0 {
-			list = append(list, Sum{Minute: time.Unix(k.minute, 0).UTC(), Name: k.name, Key: k.key, N: n})
+			list = append(list, k.sum(n))
 		}
 	}
 	return list

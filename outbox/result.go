@@ -12,7 +12,7 @@ func (w *work[S, V]) outcome() (*outcome, error) {
 	sums := map[sumKey]int64{}
 	for _, r := range w.order {
 		w.waits(out, r)
-		w.sumsOf(sums, r)
+		w.sumsOf(out, sums, r)
 		rec := r.record
 		rec.state = r.good
 		columns := make([]string, len(w.store.table.Columns))
@@ -23,7 +23,7 @@ func (w *work[S, V]) outcome() (*outcome, error) {
 	}
 	for key, n := range sums {
 		if n != 0 {
-			out.sums = append(out.sums, Sum{Minute: time.Unix(key.minute, 0).UTC(), Name: key.name, Key: key.key, N: n})
+			out.sums = append(out.sums, key.sum(n))
 		}
 	}
 	for key := range w.changed {
@@ -65,13 +65,21 @@ func (w *work[S, V]) waits(out *outcome, r *row[S]) {
 }
 
 // sumsOf adds what the row contributes now and takes away what it contributed before.
-func (w *work[S, V]) sumsOf(sums map[sumKey]int64, r *row[S]) {
+// What no int64 can hold goes into a delta of its own: the database adds without limit.
+func (w *work[S, V]) sumsOf(out *outcome, sums map[sumKey]int64, r *row[S]) {
 	if w.store.table.Sums == nil {
 		return
 	}
 	add := func(list []Sum, sign int64) {
 		for _, s := range list {
-			sums[sumKey{s.Minute.Unix(), s.Name, s.Key}] += sign * s.N
+			key, n := sumKey{s.Minute.Unix(), s.Name, s.Key}, sign*s.N
+			old := sums[key]
+			if sum := old + n; (sum > old) == (n > 0) {
+				sums[key] = sum
+				continue
+			}
+			out.sums = append(out.sums, key.sum(old))
+			sums[key] = n
 		}
 	}
 	add(w.store.table.Sums(&r.current), 1)
@@ -81,6 +89,10 @@ func (w *work[S, V]) sumsOf(sums map[sumKey]int64, r *row[S]) {
 type sumKey struct {
 	minute    int64 // Unix seconds: two time.Time of one instant need not be equal
 	name, key string
+}
+
+func (k sumKey) sum(n int64) Sum {
+	return Sum{Minute: time.Unix(k.minute, 0).UTC(), Name: k.name, Key: k.key, N: n}
 }
 
 // assign and valueOf are the two kinds of column a side row may have.

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
+	"math/big"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -435,6 +437,24 @@ func TestManyOrdersOnOneSKUNeverTakeMoreThanThereIs(t *testing.T) {
 			t.Errorf("%d got one, %d did not, level %+v", got.Load(), refused.Load(), l)
 		}
 	})
+}
+
+func TestSumsBeyondWhatANumberHoldsAreNotWrappedRound(t *testing.T) {
+	w := &work[basket, level]{store: &Store[basket, level]{table: basketTable}}
+	out, sums := &outcome{}, map[sumKey]int64{}
+	for range 3 {
+		w.sumsOf(out, sums, &row[basket]{current: basket{N: math.MaxInt64}})
+	}
+	total := new(big.Int)
+	for _, s := range out.sums {
+		total.Add(total, big.NewInt(s.N))
+	}
+	for _, n := range sums {
+		total.Add(total, big.NewInt(n))
+	}
+	if want := new(big.Int).Mul(big.NewInt(3), big.NewInt(math.MaxInt64)); total.Cmp(want) != 0 {
+		t.Errorf("the deltas add up to %s, want %s", total, want)
+	}
 }
 
 func TestAnUndeclaredEventIsRefused(t *testing.T) {
