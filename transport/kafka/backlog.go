@@ -19,11 +19,22 @@ import (
 func (a *Admin) Backlog(ctx context.Context, group string, topics ...string) (transport.Backlog, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	backlog, err := a.backlog(ctx, group, topics)
-	if err != nil {
+	for {
+		backlog, err := a.backlog(ctx, group, topics)
+		if err == nil {
+			return backlog, nil
+		}
+		// A cluster that has just started, or lost a broker, looks for a coordinator.
+		var refusal *kerr.Error
+		if errors.As(err, &refusal) && refusal.Retriable {
+			select {
+			case <-time.After(retryInterval):
+				continue
+			case <-ctx.Done():
+			}
+		}
 		return transport.Backlog{}, fmt.Errorf("kafka: backlog of group %s: %w", group, err)
 	}
-	return backlog, nil
 }
 
 func (a *Admin) backlog(ctx context.Context, group string, topics []string) (transport.Backlog, error) {
