@@ -100,9 +100,6 @@ const (
 	wholeLook = time.Minute
 	// pauseBetweenWholeLooks bounds how often held rows that got through cause one.
 	pauseBetweenWholeLooks = time.Second
-	// longestPass is how long full pages are followed upwards before the relay
-	// looks at the gaps below again.
-	longestPass = time.Second
 	// firstRetry and lastRetry are the pauses while the database or the broker is down.
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = time.Second
@@ -115,8 +112,7 @@ var errRefused = errors.New("nothing could be published")
 type shift struct {
 	seen      gaps
 	held      heldBack
-	next      int64     // the next page begins after this id
-	passBegan time.Time // when the relay last began at the lower bound
+	next      int64     // the next page begins after this id: the highest one seen, or lower in a look from zero
 	wholeAt   time.Time // when to look from zero
 	wholeTo   int64     // a look from zero is under way up to this id
 	lastWhole time.Time
@@ -140,10 +136,8 @@ func (r *Relay) work(ctx context.Context) {
 			r.metrics.failures.WithLabelValues("publish").Inc()
 			pause(ctx, retry.NextBackOff(), nil)
 		case err != nil:
-			// Whether a DELETE happened is not known: look at everything again.
 			database.note(ctx, err)
 			r.metrics.failures.WithLabelValues("database").Inc()
-			s.seen, s.next, s.wholeTo, s.wholeAt = gaps{}, 0, 0, time.Time{}
 			pause(ctx, retry.NextBackOff(), nil)
 		case more:
 			database.note(ctx, nil)
@@ -170,7 +164,7 @@ func (r *Relay) step(ctx context.Context, s *shift) (more bool, err error) {
 		}
 	}
 	s.begin(now)
-	rows, full, err := r.table.page(ctx, s.next)
+	rows, full, err := r.table.page(ctx, s.next, &s.seen)
 	if err != nil {
 		return false, err
 	}
@@ -192,7 +186,7 @@ func (r *Relay) step(ctx context.Context, s *shift) (more bool, err error) {
 	for i := range rows {
 		s.seen.saw(rows[i].id, now)
 	}
-	s.end(rows, full, now)
+	s.end(rows, full)
 	r.backlog.raise(s.seen.highest)
 	switch {
 	case len(result.failed) > 0 && len(result.acked) == 0:
@@ -276,15 +270,11 @@ func (s *shift) begin(now time.Time) {
 }
 
 // end decides where the next page begins after a page.
-func (s *shift) end(rows []outboxRow, full bool, now time.Time) {
-	if full && len(rows) > 0 {
-		s.next = rows[len(rows)-1].id
+func (s *shift) end(rows []outboxRow, full bool) {
+	if len(rows) > 0 {
+		s.next = max(s.next, rows[len(rows)-1].id)
 	}
-	if s.wholeTo > 0 && full && s.next < s.wholeTo {
-		return
-	}
-	if s.wholeTo > 0 || !full || now.Sub(s.passBegan) > longestPass {
-		s.wholeTo, s.passBegan = 0, now
-		s.next = s.seen.bound(now)
+	if !full || s.next >= s.wholeTo {
+		s.wholeTo, s.next = 0, s.seen.highest
 	}
 }

@@ -1,10 +1,12 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"testing"
@@ -161,7 +163,8 @@ func unsent(t *testing.T, db *sql.DB) (n int) {
 	return n
 }
 
-// writers commit rows from many transactions at once: each locks its key's row, then inserts.
+// writers commit rows from many transactions at once: each locks its key's row, then
+// inserts. Some are rolled back and done again.
 func writers(t *testing.T, db *sql.DB, keys, perKey, atOnce int, wake func()) map[string]int {
 	t.Helper()
 	_, err := db.Exec(`CREATE TABLE keys (key text PRIMARY KEY, n int NOT NULL DEFAULT 0)`)
@@ -185,7 +188,11 @@ func writers(t *testing.T, db *sql.DB, keys, perKey, atOnce int, wake func()) ma
 	for range atOnce {
 		group.Go(func() {
 			for key := range work {
-				if err := writeOne(db, key); err != nil {
+				err := writeOne(db, key, rand.N(8) == 0)
+				if errors.Is(err, errRolledBack) {
+					err = writeOne(db, key, false)
+				}
+				if err != nil {
 					errs <- err
 					return
 				}
@@ -202,7 +209,9 @@ func writers(t *testing.T, db *sql.DB, keys, perKey, atOnce int, wake func()) ma
 	return want
 }
 
-func writeOne(db *sql.DB, key string) error {
+var errRolledBack = errors.New("rolled back")
+
+func writeOne(db *sql.DB, key string, rollBack bool) error {
 	tx, err := db.Begin()
 	if err != nil {
 		return err
@@ -215,6 +224,9 @@ func writeOne(db *sql.DB, key string) error {
 	if _, err := tx.Exec(`INSERT INTO millrace.outbox (service, topic, key, payload, headers) VALUES ('order', 'orders', $1, $2, '{}')`,
 		[]byte(key), []byte(strconv.Itoa(n))); err != nil {
 		return err
+	}
+	if rollBack {
+		return errRolledBack
 	}
 	return tx.Commit()
 }
@@ -238,4 +250,22 @@ func need(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// logged collects what is logged.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

@@ -9,12 +9,17 @@ import (
 // transaction ends within transactionLimit, and the margin is for its commit.
 const gapLifetime = transactionLimit + time.Second
 
-// gaps gives the relay its lower bound. Ids are drawn in order, but transactions
-// commit in any order: an id below the highest one seen may still appear. Such
-// gaps hold the bound back, for as long as a store transaction may last; then
-// the id was drawn in vain. Without gaps the bound is the highest id seen, so that
-// a poll steps over no dead rows, however long a transaction elsewhere keeps
-// vacuum from removing them.
+// maxGaps is how many gaps are looked at one by one. With more of them, which takes many transactions
+// that failed at once, one range from the first to the last is.
+const maxGaps = 256
+
+// gaps are the ids that were drawn and not seen. Ids are drawn in order, but
+// transactions commit in any order: an id below the highest one seen may still appear, for
+// as long as a store transaction may last; then it was drawn in vain.
+//
+// So the relay reads what lies above the highest id it has seen, and the gaps below,
+// in one statement: a later row of the same key is never visible without the earlier one. A poll
+// steps over no dead rows, however long a transaction elsewhere keeps vacuum from removing them.
 //
 // A transaction that lasts longer is found by the look from zero, which the
 // relay takes once a minute.
@@ -60,11 +65,17 @@ func (g *gaps) saw(id int64, now time.Time) {
 	g.open = slices.Replace(g.open, i, i+1, rest...)
 }
 
-// bound is an id up to which nothing new can appear any more.
-func (g *gaps) bound(now time.Time) int64 {
+// ranges are the gaps at or below an id, as the lowest and highest id of each.
+func (g *gaps) ranges(upTo int64, now time.Time) (lo, hi []int64) {
 	g.open = slices.DeleteFunc(g.open, func(e gap) bool { return now.Sub(e.since) >= gapLifetime })
-	if len(g.open) == 0 {
-		return g.highest
+	for _, e := range g.open {
+		if e.lo > upTo {
+			break
+		}
+		lo, hi = append(lo, e.lo), append(hi, min(e.hi, upTo))
 	}
-	return g.open[0].lo - 1
+	if len(lo) > maxGaps {
+		lo, hi = lo[:1], hi[len(hi)-1:]
+	}
+	return lo, hi
 }

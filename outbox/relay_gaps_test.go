@@ -7,14 +7,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The bound must lie below every id that may still appear, and above all ids
-// that were seen, once nothing is missing.
-func TestTheBoundNeverPassesAnIDThatMayStillAppear(t *testing.T) {
+// What the relay looks at below the highest id it has seen is what it has not
+// seen there, for as long as that may still appear.
+func TestTheGapsAreTheIDsThatMayStillAppear(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const most = 30
 		began := time.Now()
 		ids := rapid.Permutation(seq(most)).Draw(t, "appear")
 		shown := rapid.IntRange(0, most).Draw(t, "shown")
+		upTo := rapid.Int64Range(0, most).Draw(t, "up to")
 		var g gaps
 		seen := map[int64]bool{}
 		for _, id := range ids[:shown] {
@@ -24,18 +25,37 @@ func TestTheBoundNeverPassesAnIDThatMayStillAppear(t *testing.T) {
 			}
 			seen[id] = true
 		}
-		lowest := int64(1) // the lowest id that was not seen
-		for seen[lowest] {
-			lowest++
+		lo, hi := g.ranges(upTo, began.Add(gapLifetime-time.Nanosecond))
+		looked := map[int64]bool{}
+		for i := range lo {
+			for id := lo[i]; id <= hi[i]; id++ {
+				if looked[id] {
+					t.Fatalf("id %d is in two gaps", id)
+				}
+				looked[id] = true
+			}
 		}
-		want := min(lowest-1, g.highest)
-		if got := g.bound(began.Add(gapLifetime - time.Nanosecond)); got != want {
-			t.Fatalf("bound %d, want %d: seen %v", got, want, ids[:shown])
+		for id := int64(1); id <= most; id++ {
+			if want := !seen[id] && id <= min(g.highest, upTo); looked[id] != want {
+				t.Fatalf("id %d is in a gap: %v, want %v; seen %v, up to %d", id, looked[id], want, ids[:shown], upTo)
+			}
 		}
-		if got := g.bound(began.Add(gapLifetime)); got != g.highest {
-			t.Fatalf("bound %d after the gaps' lifetime, want the highest id %d", got, g.highest)
+		if lo, _ := g.ranges(most, began.Add(gapLifetime)); len(lo) > 0 {
+			t.Fatalf("gaps from %v after their lifetime", lo)
 		}
 	})
+}
+
+func TestVeryManyGapsAreOneRange(t *testing.T) {
+	var g gaps
+	now := time.Now()
+	for id := int64(2); id < 10*maxGaps; id += 2 {
+		g.saw(id, now)
+	}
+	lo, hi := g.ranges(g.highest, now)
+	if len(lo) != 1 || lo[0] != 1 || len(hi) != 1 || hi[0] != g.highest-1 {
+		t.Errorf("ranges from %v to %v, want one from 1 to %d", lo, hi, g.highest-1)
+	}
 }
 
 func seq(n int64) []int64 {

@@ -66,11 +66,17 @@ const (
 )
 
 const (
-	outboxColumns = `SELECT id, topic, key, payload, headers, created_at, unsendable FROM millrace.outbox`
-	pageAfter     = outboxColumns + ` WHERE id > $1 ORDER BY id LIMIT $2`
-	rowsByID      = outboxColumns + ` WHERE id = ANY($1) ORDER BY id`
-	deleteRows    = `DELETE FROM millrace.outbox WHERE id = ANY($1)`
-	markRows      = `UPDATE millrace.outbox SET unsendable = true WHERE id = ANY($1)`
+	readRows = `SELECT id, topic, key, payload, headers, created_at, unsendable FROM millrace.outbox `
+	nextRows = readRows + `WHERE id > $1 ORDER BY id LIMIT $2`
+	gapRows  = `SELECT * FROM (
+	(` + nextRows + `)
+	UNION ALL
+	(SELECT below.* FROM unnest($3::bigint[], $4::bigint[]) AS gap(lo, hi)
+		CROSS JOIN LATERAL (` + readRows + `WHERE id BETWEEN gap.lo AND gap.hi ORDER BY id LIMIT $2) below)
+) visible ORDER BY id LIMIT $2`
+	rowsByID   = readRows + `WHERE id = ANY($1) ORDER BY id`
+	deleteRows = `DELETE FROM millrace.outbox WHERE id = ANY($1)`
+	markRows   = `UPDATE millrace.outbox SET unsendable = true WHERE id = ANY($1)`
 )
 
 // outboxTable reads and deletes rows.
@@ -80,9 +86,15 @@ type outboxTable struct {
 	maximum int
 }
 
-// page reads the rows after an id, whatever is visible; full means that there may be more.
-func (t *outboxTable) page(ctx context.Context, after int64) (rows []outboxRow, full bool, err error) {
-	rows, cut, err := t.query(ctx, pageAfter, after, t.limit)
+// page reads the rows after an id and those in the gaps below it, whatever is
+// visible, in the order of their ids; full means that there may be more.
+func (t *outboxTable) page(ctx context.Context, after int64, seen *gaps) (rows []outboxRow, full bool, err error) {
+	var cut bool
+	if lo, hi := seen.ranges(after, time.Now()); len(lo) == 0 {
+		rows, cut, err = t.query(ctx, nextRows, after, t.limit)
+	} else {
+		rows, cut, err = t.query(ctx, gapRows, after, t.limit, pq.Array(lo), pq.Array(hi))
+	}
 	if err != nil {
 		return nil, false, fmt.Errorf("read the outbox: %w", err)
 	}

@@ -39,6 +39,7 @@ func TestTwoRelaysAtOnceOnlyDuplicate(t *testing.T) {
 	b := &broker{}
 	for range 2 { // without the lease: as if one had been paused while the other took over
 		r := NewRelay(db, b, quiet())
+		r.table.limit, r.table.maximum = 5, 5
 		background(t, r.work)
 	}
 	want := writers(t, db, 20, 40, 32, func() {})
@@ -244,6 +245,30 @@ func TestALowerIDThatCommitsLaterIsNotLost(t *testing.T) {
 	eventually(t, func() bool { return b.published("slow") == 1 && unsent(t, db) == 0 })
 }
 
+// With pages that are full the relay goes on upwards. A key's next row must not be
+// found there before its first one, which committed meanwhile below.
+func TestALowerIDThatCommitsBetweenTwoPagesKeepsItsPlace(t *testing.T) {
+	db := migrated(t)
+	b := &broker{}
+	r := NewRelay(db, b, quiet())
+	r.table.limit, r.table.maximum = 2, 2
+	tx, err := db.Begin()
+	need(t, err)
+	defer tx.Rollback()
+	insertRow(t, tx, "slow", 1)
+	for n := range 4 {
+		insertRow(t, db, "fast", n+1)
+	}
+	s := &shift{}
+	step(t, r, s)
+	need(t, tx.Commit())
+	insertRow(t, db, "slow", 2)
+	for range 4 {
+		step(t, r, s)
+	}
+	b.checkOrder(t, map[string]int{"slow": 2, "fast": 4})
+}
+
 func TestARowBelowTheBoundIsFoundFromZero(t *testing.T) {
 	db := migrated(t)
 	b := &broker{}
@@ -311,7 +336,7 @@ SELECT 'order', 'orders', ('k' || n)::bytea, '1', '{}' FROM generate_series(1, $
 // pollBuffers counts the pages a poll touches.
 func pollBuffers(t *testing.T, db *sql.DB, after int64) int {
 	t.Helper()
-	query := strings.NewReplacer("$1", fmt.Sprint(after), "$2", fmt.Sprint(relayBatch)).Replace(pageAfter)
+	query := strings.NewReplacer("$1", fmt.Sprint(after), "$2", fmt.Sprint(relayBatch)).Replace(nextRows)
 	var plan string
 	need(t, db.QueryRow("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "+query).Scan(&plan))
 	var parsed []struct {
@@ -355,7 +380,7 @@ func TestLargeRowsMakeSmallBatches(t *testing.T) {
 SELECT 'order', 'dlq', 'k', convert_to(repeat('x', 4 << 20), 'UTF8'), '{}' FROM generate_series(1, 7)`)
 	need(t, err)
 	r := NewRelay(db, &broker{}, quiet())
-	rows, full, err := r.table.page(t.Context(), 0)
+	rows, full, err := r.table.page(t.Context(), 0, &gaps{})
 	need(t, err)
 	if len(rows) > 3 || !full {
 		t.Errorf("%d rows of 4 MiB in one batch (full: %v), want at most 3, and more to come", len(rows), full)
@@ -380,16 +405,22 @@ func TestARelayThatStopsLeavesNothingRunningAndFreesItsLease(t *testing.T) {
 func TestARelayGoesOnWhenTheDatabaseHasBeenAway(t *testing.T) {
 	db := migrated(t)
 	b := &broker{}
-	background(t, run(NewRelay(db, b, quiet())))
+	var log logged
+	r := NewRelay(db, b, RelayOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	background(t, run(r))
 	insertRow(t, db, "a", 1)
 	eventually(t, func() bool { return unsent(t, db) == 0 })
 	_, err := db.Exec(`ALTER TABLE millrace.outbox RENAME TO away`)
 	need(t, err)
 	_, err = db.Exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
 	need(t, err)
+	eventually(t, func() bool { return strings.Contains(log.String(), "the relay reads the outbox: failing") })
 	_, err = db.Exec(`ALTER TABLE millrace.away RENAME TO outbox`)
 	need(t, err)
 	insertRow(t, db, "a", 2)
-	eventually(t, func() bool { return unsent(t, db) == 0 })
+	eventually(t, func() bool { return unsent(t, db) == 0 && strings.Contains(log.String(), "works again") })
 	b.checkOrder(t, map[string]int{"a": 2})
+	if n := strings.Count(log.String(), "the relay reads the outbox: failing"); n != 1 {
+		t.Errorf("the failure is logged %d times, want once", n)
+	}
 }
