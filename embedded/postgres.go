@@ -51,7 +51,8 @@ type Postgres struct {
 
 // StartPostgres starts the server in c.Dir, making its database first where
 // there is none, and returns when it answers. It uses the machine's own
-// binaries, or fetches them once where the machine has none (see FetchPostgres).
+// binaries, or fetches them once where the machine has none; for that, main has
+// to call RunFetchChildIfAsked.
 //
 // It refuses a data directory of another major version, and one that a server
 // it cannot stop still uses.
@@ -145,7 +146,7 @@ func serverArgs(cluster, socket string, throwaway bool) []string {
 		"min_wal_size=256MB",    // keep log files to write over instead of making new ones
 		"max_wal_size=1GB",      // bounds the replay after a crash
 		"max_wal_senders=0",     // nobody replicates a private server
-		"autovacuum=on",         //
+		"autovacuum=on",         // said again, since nothing here works for long without
 		"autovacuum_naptime=5s", // outbox rows live for milliseconds: their corpses pile up fast
 		"jit=off",               // statements are short, compiling them is not
 		"timezone=UTC",
