@@ -29,7 +29,6 @@ type Relay struct {
 	metrics   relayMetrics
 	log       *slog.Logger
 	wake      chan struct{}
-	stmts     *statements
 }
 
 // RelayOptions are what may differ between relays. The zero value is fit for use.
@@ -55,16 +54,14 @@ func NewRelay(db *sql.DB, publisher message.Publisher, opts RelayOptions) *Relay
 	if opts.Cap <= 0 {
 		opts.Cap = defaultCap
 	}
-	stmts := &statements{db: db}
 	return &Relay{
 		publisher: publisher,
 		table:     outboxTable{stmts: &replanned{db: db}, limit: relayBatch, maximum: relayBatch},
 		lease:     NewLease(db, "relay", opts.Logger),
-		backlog:   backlog{stmts: stmts, limit: opts.Cap},
+		backlog:   backlog{db: db, limit: opts.Cap},
 		metrics:   newRelayMetrics(),
 		log:       opts.Logger,
 		wake:      make(chan struct{}, 1),
-		stmts:     stmts,
 	}
 }
 

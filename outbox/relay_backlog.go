@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"sync"
 	"time"
@@ -33,11 +34,7 @@ func (r *Relay) Saturated() bool { return r.Backlog().Rows >= r.backlog.limit }
 // up their own order alone. It asks the database each time.
 func (r *Relay) OldestUnsent(ctx context.Context) (time.Time, error) {
 	var oldest pq.NullTime
-	stmt, err := r.stmts.get(ctx, oldestUnsent)
-	if err == nil {
-		err = stmt.QueryRowContext(ctx, r.backlog.after()).Scan(&oldest)
-	}
-	if err != nil {
+	if err := r.backlog.scan(ctx, oldestUnsent, []any{r.backlog.after()}, &oldest); err != nil {
 		return time.Time{}, fmt.Errorf("look for the oldest row of the outbox: %w", err)
 	}
 	return oldest.Time, nil // zero when NULL
@@ -66,16 +63,26 @@ const (
 // a lower bound of its own, which trails by the longest a transaction may last. It
 // starts from zero once a minute.
 type backlog struct {
-	stmts *statements
+	db    *sql.DB
 	limit int
 
 	mu     sync.Mutex
 	last   Backlog
 	floor  int64     // no row has an id up to this one, nor will
-	drawn  int64     // ids up to this one were drawn by drawnAt
+	drawn  int64     // ids up to this one were drawn by then: at
 	newest int64     // the highest id anybody saw
-	at     time.Time // of drawn
+	at     time.Time // when drawn was taken
 	zeroAt time.Time // when floor was last 0
+}
+
+// scan runs a query with a plan made for the table as it is now; see replanned.
+func (b *backlog) scan(ctx context.Context, query string, args []any, targets ...any) error {
+	stmt, err := b.db.PrepareContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	return stmt.QueryRowContext(ctx, args...).Scan(targets...)
 }
 
 // raise tells of an id that was seen in the table.
@@ -100,16 +107,12 @@ func (b *backlog) measure(ctx context.Context) error {
 	}
 	floor := b.floor
 	b.mu.Unlock()
-	stmt, err := b.stmts.get(ctx, measureBacklog)
-	if err != nil {
-		return err
-	}
 	var (
 		rows           int
 		oldest, newest int64
 		age            float64 // seconds
 	)
-	if err := stmt.QueryRowContext(ctx, floor, b.limit).Scan(&rows, &oldest, &newest, &age); err != nil {
+	if err := b.scan(ctx, measureBacklog, []any{floor, b.limit}, &rows, &oldest, &newest, &age); err != nil {
 		return err
 	}
 	b.found(rows, oldest, newest, time.Duration(age*float64(time.Second)), time.Now())
