@@ -130,7 +130,7 @@ func (r *Report) writeSums(w io.Writer) {
 		fmt.Fprintln(w)
 	}
 	if a := r.Analytics; a != nil && a.Agrees {
-		fmt.Fprintf(w, "analytics agrees: placed %d, paid %d, delivered %d, cancelled %d, revenue %s\n",
+		fmt.Fprintf(w, "analytics agrees: placed %d, paid %d, delivered %d, cancelled %d,\n  revenue %s\n",
 			a.Placed, a.Paid, a.Delivered, a.Cancelled, amount(a.Revenue, currency))
 	}
 }

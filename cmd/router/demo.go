@@ -23,15 +23,17 @@ func demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Place orders against a running router and account for each of them",
-		Long: `Places orders at a fixed rate against a running router, over HTTP, and waits until each has
-ended. Prints outcomes, latencies, whether stock and money add up, and one order's story across the
-services. Exit code 1 if any order did not end as it must, 130 if interrupted.
+		Long: `Places orders at a fixed rate against a running router, over HTTP, and waits
+until each has ended. Prints outcomes, latencies, one order's story across the
+services, and whether stock and money add up. Exit code 1 if any order did not
+end as its scenario must, 130 if interrupted.
 
-Latency is measured from when an order was to arrive, so a slow router cannot hide by slowing the demo.
-Scenarios, for --mix name=weight,name=weight:
+Latency is measured from when an order was to arrive: a slow router cannot hide
+by slowing down the demo. The scenarios, for --mix name=weight,name=weight:
 
 ` + listScenarios() + `
-API_KEY or API_TOKEN in the environment are sent where the router asks who is calling (AUTH).`,
+Where the router asks who is calling (AUTH), set API_KEY, or API_TOKEN to a bearer
+token. Its scope is shop; with operator too, the demo resolves what needs attention.`,
 		Example: `  router demo
   router demo --orders 2000 --rate 100
   router demo --mix accepted=90,declined=10 --output json`,
@@ -40,8 +42,8 @@ API_KEY or API_TOKEN in the environment are sent where the router asks who is ca
 	cmd.Flags().Float64Var(&options.Rate, "rate", options.Rate, "orders a second, however fast the router answers")
 	cmd.Flags().StringVar(&mix, "mix", "", "scenarios and their weights (default: all, mostly accepted)")
 	cmd.Flags().DurationVar(&options.Wait, "wait", options.Wait, "how long an order may take to end: ORDER_DEADLINE and 30s")
-	cmd.Flags().StringVar(&options.URL, "url", "", "the router's address (default: the one that runs on DATA_DIR, else "+defaultURL+")")
-	cmd.Flags().StringVar(&options.APIKey, "api-key", "", "the API key (default: API_KEY, which other processes cannot see)")
+	cmd.Flags().StringVar(&options.URL, "url", "", "the router (default: the one that runs on DATA_DIR, else "+defaultURL+")")
+	cmd.Flags().StringVar(&options.APIKey, "api-key", "", "an API key (default: API_KEY from the environment, which is not shown in process lists)")
 	output := addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		options.Mix = demo.DefaultMix()
