@@ -36,8 +36,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// binary builds the router, once, with the race detector in it.
-var binary = sync.OnceValues(func() (string, error) {
+// routerBinary builds the router, once, with the race detector in it.
+var routerBinary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "router")
 	if output, err := exec.Command("go", "build", "-race", "-o", path, "millrace/cmd/router").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the router: %w\n%s", err, output)

@@ -119,7 +119,7 @@ func freePort(tb testing.TB) int {
 // start starts the process and waits until it is ready.
 func (n *node) start() {
 	n.tb.Helper()
-	path, err := binary()
+	path, err := routerBinary()
 	if err != nil {
 		n.tb.Fatal(err)
 	}

@@ -90,6 +90,14 @@ func (s *shop) places(wishes ...wish) *placed {
 	return o
 }
 
+// lastIs is nil if a list of statuses ends with one.
+func lastIs(statuses, want string) error {
+	if !strings.HasSuffix(" "+statuses, " "+want) {
+		return fmt.Errorf("so far it is %q", statuses)
+	}
+	return nil
+}
+
 // ending is what all services show of an order when its story is over. Nothing in it is
 // left out: an empty field says that there is nothing.
 type ending struct {

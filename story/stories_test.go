@@ -3,9 +3,9 @@
 package story_test
 
 import (
+	"slices"
 	"testing"
 
-	"millrace/event"
 	"millrace/testserver"
 )
 
@@ -23,27 +23,43 @@ type chapter struct {
 	stories []story
 }
 
-var chapters = []chapter{theUsual}
+// A transport is how to set it up.
+type carrying struct {
+	name string
+	env  func(*testing.T) settings
+}
 
-// theUsual: everything as it is by default, but for a quick carrier.
-var theUsual = chapter{"the usual", settings{}, []story{
-	{"an order is paid, shipped and delivered", true, isDelivered},
-}}
+var (
+	onKafka     = carrying{"kafka", func(t *testing.T) settings { return settings{"KAFKA_BROKERS": testserver.Kafka(t)} }}
+	onRealKafka = carrying{"real kafka", func(t *testing.T) settings { return settings{"KAFKA_BROKERS": testserver.RealKafka(t)} }}
+	onWatermill = carrying{"watermill", func(t *testing.T) settings {
+		return settings{"KAFKA_BROKERS": testserver.Kafka(t), "TRANSPORT": "watermill"}
+	}}
+	inMemory = carrying{"memory", func(*testing.T) settings { return settings{"TRANSPORT": "memory"} }}
+)
 
 func TestStories(t *testing.T) {
-	for _, c := range chapters {
+	for _, c := range []chapter{theUsual, carrierByHand, impatient, fragileProvider} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			c.tell(t, settings{"KAFKA_BROKERS": testserver.Kafka(t)}, func(story) bool { return true })
+			c.tell(t, onKafka, func(story) bool { return true })
+		})
+	}
+}
+
+func TestStoriesOnOtherTransports(t *testing.T) {
+	for _, transport := range []carrying{inMemory, onWatermill, onRealKafka} {
+		t.Run(transport.name, func(t *testing.T) {
+			t.Parallel()
+			theUsual.tell(t, transport, func(one story) bool { return one.core })
 		})
 	}
 }
 
 // tell tells the chapter's stories on a system of their own.
-func (c chapter) tell(t *testing.T, env settings, which func(story) bool) {
-	dsn := testserver.PostgresDSN(t)
-	s := openShop(t, dsn, startNode(t, settings{"DATABASE_URL": dsn}.with(c.env).with(env)))
-	for _, one := range c.stories {
+func (c chapter) tell(t *testing.T, transport carrying, which func(story) bool) {
+	s := openSystem(t, transport, c.env)
+	for _, one := range slices.Clone(c.stories) {
 		if which(one) {
 			t.Run(one.name, func(t *testing.T) {
 				t.Parallel()
@@ -53,15 +69,13 @@ func (c chapter) tell(t *testing.T, env settings, which func(story) bool) {
 	}
 }
 
-var delivered = ending{
-	Status: event.OrderDelivered, Way: "AWAITING_PAYMENT PAID SHIPPED DELIVERED",
-	Payment: "SUCCEEDED", Stock: "SOLD", Parcel: "PREPARING SHIPPED DELIVERED", Captured: 1,
-	Told:      told(event.NoticePlaced, event.NoticePaid, event.NoticePreparing, event.NoticeShipped, event.NoticeDelivered),
-	Available: onTheShelf - wanted, Sold: wanted,
-}
-
-func isDelivered(s *shop) {
-	o := s.places()
-	o.isNow(event.OrderDelivered)
-	o.ends(delivered)
+// openSystem opens a shop on one node that runs everything. It is audited when the test, and
+// the tests in it, are over.
+func openSystem(t *testing.T, transport carrying, env settings) *shop {
+	t.Helper()
+	dsn := testserver.PostgresDSN(t)
+	all := settings{"DATABASE_URL": dsn}.with(env).with(transport.env(t))
+	s := openShop(t, dsn, startNode(t, all))
+	s.auditAtTheEnd(all["KAFKA_BROKERS"])
+	return s
 }
