@@ -38,6 +38,17 @@ func (w *interleavingWorld) levels() string { return fmt.Sprint(w.stockLevels())
 // checkStep is what holds at every moment.
 func (w *interleavingWorld) checkStep() {
 	w.t.Helper()
+	for _, o := range w.scenario.orders {
+		w.checkBooks(o)
+	}
+	if w.stockMoved {
+		w.checkStock()
+	}
+	w.stockMoved = false
+}
+
+func (w *interleavingWorld) checkStock() {
+	w.t.Helper()
 	reserved, sold := map[string]int64{}, map[string]int64{}
 	for _, o := range w.scenario.orders {
 		row, _ := w.stock.row(o.id)
@@ -49,7 +60,6 @@ func (w *interleavingWorld) checkStep() {
 				sold[it.SKU] += it.Quantity
 			}
 		}
-		w.checkBooks(o)
 	}
 	for sku, l := range w.stockLevels() {
 		if l.Initial+l.Restocked != l.Available+l.Reserved+l.Sold || l.Available < 0 || l.Reserved != reserved[sku] || l.Sold != sold[sku] {

@@ -74,6 +74,9 @@ func (c *interleavingCarrier) do(ctx context.Context, p shipping.Parcel, act fun
 	if err != nil {
 		return report, err
 	}
+	if report.State == shipping.Delivered && p.Address.PostalCode == undeliverable {
+		report.State = shipping.Returned
+	}
 	switch report.State {
 	case shipping.Refused, shipping.Stopped, shipping.Returned, shipping.Lost, shipping.Delivered:
 		parcel.ended = report.State

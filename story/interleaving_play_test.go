@@ -28,9 +28,10 @@ type interleavingPlay struct {
 
 	calls    []*interleavingCall
 	attempts map[string]int
-	again    map[string]time.Time // when an unanswered call is due
-	slow     map[string]bool      // what has to wait until nothing else can happen
-	left     map[string]int       // how often something may still happen
+	again    map[string]time.Time  // when an unanswered call is due
+	slow     map[string]bool       // what has to wait until nothing else can happen
+	left     map[string]int        // how often something may still happen
+	from     map[event.OrderID]int // after how many events an order is given up, at the earliest
 	toPlace  []interleavingOrder
 }
 
@@ -42,9 +43,10 @@ const (
 	failedCommitsPerRun = 3
 	restocksPerRun      = 1
 	cancelsPerOrder     = 2
-	deadlinesPerOrder   = 1 // of each service
 	callbacksPerOrder   = 3
 	reportsPerOrder     = 3
+	// longStory is about how many events an order's story has, so that it is given up early and late.
+	longStory = 16
 	// maxInterleavingSteps is far more than three orders ever need.
 	maxInterleavingSteps = 3000
 )
@@ -58,6 +60,7 @@ func newInterleavingPlay(w *interleavingWorld, straight, giveUp bool) *interleav
 	p := &interleavingPlay{
 		interleavingWorld: w, straight: straight, giveUp: giveUp,
 		attempts: map[string]int{}, again: map[string]time.Time{}, slow: map[string]bool{}, toPlace: w.scenario.orders,
+		from: map[event.OrderID]int{},
 		left: map[string]int{"duplicate": duplicatesPerRun, "fault": faultsPerRun, "double call": doubleCallsPerRun,
 			"failed commit": failedCommitsPerRun, "restock": restocksPerRun},
 	}
@@ -65,8 +68,9 @@ func newInterleavingPlay(w *interleavingWorld, straight, giveUp bool) *interleav
 		// Drawn, so that some orders go their way undisturbed.
 		p.left["cancel "+string(o.id)] = p.draw(cancelsPerOrder+1, "cancels")
 		for _, service := range []string{"order", "payment"} {
-			p.left[service+" deadline "+string(o.id)] = p.draw(deadlinesPerOrder+1, service+" deadlines")
+			p.left[service+" deadline "+string(o.id)] = p.draw(4, service+" deadline") / 3
 		}
+		p.from[o.id] = p.draw(longStory, "given up from event")
 	}
 	return p
 }
@@ -106,8 +110,10 @@ func (p *interleavingPlay) next() (interleavingAction, bool) {
 	if len(choices) == 0 {
 		choices = slow
 	}
-	if rare := p.rare(); !p.straight && len(rare) > 0 && p.draw(6, "rare") == 5 {
-		choices = rare
+	if p.draw(6, "rare") == 5 { // one step in six, if there is anything
+		if rare := p.rare(); len(rare) > 0 {
+			choices = rare
+		}
 	}
 	if len(choices) == 0 {
 		choices = p.lastResort()
@@ -217,18 +223,30 @@ func (p *interleavingPlay) rare() []interleavingAction {
 		if p.carrier.parcels[o.id] != nil {
 			may("report "+id, reportsPerOrder, "carrier reports "+id, func() { p.report(o) })
 		}
-		if p.giveUp {
+		if p.givenUp(o.id) {
 			may("cancel "+id, 0, "cancel "+id, func() { p.cancel(o) })
 		}
 	}
 	if p.giveUp {
-		may("restock", 0, "restock", func() { p.must(p.services.Inventory.Restock(p.command(), interleavingSKUs[0], "", 1)) })
+		may("restock", 0, "restock", func() {
+			p.stockMoved = true
+			p.must(p.services.Inventory.Restock(p.command(), interleavingSKUs[0], "", 1))
+		})
 		for _, w := range p.waits(isDeadline) {
+			if !p.givenUp(w.OrderID) {
+				continue
+			}
 			may(w.service+" deadline "+string(w.OrderID), 0, interleavingWaitName(w.service, w.MemoryWait), func() { p.claim(w) })
 		}
 		list = append(list, p.operator()...)
 	}
 	return list
+}
+
+// givenUp tells whether a customer, or a deadline, may give an order up by now.
+func (p *interleavingPlay) givenUp(id event.OrderID) bool {
+	said := p.said[id]
+	return p.giveUp && said != nil && len(said.events) >= p.from[id]
 }
 
 // interleavingWait is a wait of some service, due again if it was asked in vain.

@@ -145,11 +145,8 @@ func (w *interleavingWorld) noteEarlyAtOrder(e event.Event) {
 	row, _ := w.order.row(e.Key())
 	switch e := e.(type) {
 	case event.PaymentSucceeded:
-		switch row.Status {
-		case event.OrderCancelling:
+		if row.Status == event.OrderCancelling {
 			w.reached(lateSuccess)
-		case event.OrderPending:
-			w.reached(earlySuccessAtOrder)
 		}
 	case event.PaymentFailed:
 		if e.RefundFollows {

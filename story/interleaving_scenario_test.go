@@ -27,7 +27,11 @@ type interleavingOrder struct {
 	returned bool
 }
 
-const refusedEmail = "refused@example.com"
+const (
+	refusedEmail = "refused@example.com"
+	// undeliverable is a postal code from where parcels come back.
+	undeliverable = "NOBODY-HOME"
+)
 
 var (
 	interleavingSKUs    = []string{"MUG", "PEN"}
@@ -35,7 +39,7 @@ var (
 		paymentsim.Accepted, paymentsim.PendingAccepted, paymentsim.Timeout, paymentsim.RefundRefused,
 		paymentsim.Declined, paymentsim.PendingDeclined, paymentsim.PendingForever, paymentsim.Unavailable,
 	}
-	interleavingPostalCodes = []string{"BA1 1AA", shippingsim.NoRecall, shippingsim.Lost, shippingsim.Refused, shippingsim.Slow}
+	interleavingPostalCodes = []string{"BA1 1AA", shippingsim.NoRecall, shippingsim.Lost, shippingsim.Refused, shippingsim.Slow, undeliverable}
 	interleavingContacts    = []*event.Contact{
 		{Email: "ada@example.com"},
 		nil,
@@ -56,7 +60,7 @@ func drawInterleavingScenario(t *rapid.T, scarce bool) interleavingScenario {
 	for _, sku := range interleavingSKUs {
 		s.stock[sku] = plenty
 		if scarce {
-			s.stock[sku] = rapid.Int64Range(1, 5).Draw(t, "stock of "+sku)
+			s.stock[sku] = rapid.Int64Range(2, 8).Draw(t, "stock of "+sku)
 		}
 	}
 	for n := range rapid.IntRange(1, maxInterleavingOrders).Draw(t, "orders") {
@@ -82,10 +86,10 @@ func drawInterleavingScenario(t *rapid.T, scarce bool) interleavingScenario {
 				o.command.Items = append(o.command.Items, event.Item{SKU: sku, Quantity: pieces, UnitPrice: 100 + int64(i)})
 			}
 		}
-		switch rapid.IntRange(0, 9).Draw(t, "shortage") {
-		case 8:
+		switch rapid.IntRange(0, 19).Draw(t, "shortage") {
+		case 18:
 			o.command.Items = append(o.command.Items, event.Item{SKU: "UNKNOWN", Quantity: 1, UnitPrice: 1})
-		case 9:
+		case 19:
 			o.command.Items[0].Quantity = tooMany
 		}
 		s.orders = append(s.orders, o)

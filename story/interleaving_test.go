@@ -41,7 +41,6 @@ const (
 	earlyFailureAtInventory = "PaymentFailed before OrderCreated"
 	earlyParcelAtInventory  = "parcel stopped before InventoryUpdate"
 	earlyReleaseAtOrder     = "InventoryReleased before PaymentFailed"
-	earlySuccessAtOrder     = "PaymentSucceeded in PENDING"
 	earlyRefundAtOrder      = "PaymentRefunded before PaymentSucceeded"
 	earlyParcelAtOrder      = "SHIPPED before PaymentSucceeded"
 	earlyNotice             = "news before OrderCreated"

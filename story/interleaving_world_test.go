@@ -71,6 +71,8 @@ type interleavingWorld struct {
 	settled map[event.OrderID]bool // refunded by hand, so not in the provider's book
 	solved  map[event.OrderID]bool // the parcel was dealt with by hand
 	cause   int                    // counts what came from outside
+
+	stockMoved bool // perhaps, since it was last looked at
 }
 
 // interleavingMessage is one record on its way to one service.
@@ -204,6 +206,7 @@ func (w *interleavingWorld) publish() {
 // deliver hands a message to its service, as a transport would.
 func (w *interleavingWorld) deliver(m interleavingMessage) {
 	w.t.Helper()
+	w.stockMoved = w.stockMoved || m.service == w.stock.name
 	msg := transport.Decode(m.record.Topic, 0, m.offset, m.record.Value, m.record.Headers)
 	msg.SetContext(transport.WithDelivery(context.Background(), transport.Delivery{
 		Topic: m.record.Topic, Offset: m.offset, Key: m.record.Key, Group: m.service + "-service", Attempt: 1, Time: time.Now(),

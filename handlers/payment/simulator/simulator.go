@@ -53,7 +53,11 @@ func New(ledger Ledger, config Config) *Provider {
 	if config.Delay == 0 {
 		config.Delay = DefaultDelay
 	}
-	return &Provider{ledger: ledger, config: config, callbacks: make(chan callback, maxCallbacks)}
+	p := &Provider{ledger: ledger, config: config}
+	if config.CallbackURL != "" { // the queue is large
+		p.callbacks = make(chan callback, maxCallbacks)
+	}
+	return p
 }
 
 // Charge is payment.Gateway's.
