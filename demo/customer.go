@@ -42,6 +42,7 @@ type order struct {
 	resolved    bool   // an operator had to, and did
 	notOperator bool   // an operator had to, and we are none
 	done        bool   // nothing more is expected of it
+	finished    bool   // its customer has done everything, and has seen it end
 	late        bool   // it had not ended in time
 	trouble     string // what else went wrong
 }
@@ -100,13 +101,18 @@ func (r *run) customer(ctx context.Context, o *order, placed func()) {
 	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, r.Wait)
 	defer cancel()
-	if err := r.play(ctx, o); err != nil && whole.Err() == nil {
-		o.set(func() {
-			if o.late = ctx.Err() != nil; !o.late {
-				o.trouble = err.Error()
-			}
-		})
-	}
+	err := r.play(ctx, o)
+	o.set(func() {
+		switch {
+		case err == nil:
+			o.finished = true
+		case whole.Err() != nil: // interrupted
+		case ctx.Err() != nil:
+			o.late = true
+		default:
+			o.trouble = err.Error()
+		}
+	})
 }
 
 // place posts the order; false if it was not taken.

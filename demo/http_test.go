@@ -138,7 +138,7 @@ func TestTextFitsATerminal(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"accepted              52  DELIVERED", "cancel refused (409)", "all                  100", "STOCK DOES NOT ADD UP", "money adds up",
+		"accepted              52  DELIVERED", "409 on cancel", "all                  100", "STOCK DOES NOT ADD UP", "money adds up",
 		"analytics agrees", "problem: the stock of MUG-BLUE", "… and 41 more; --output json lists all",
 	} {
 		if !strings.Contains(text.String(), want) {

@@ -45,7 +45,7 @@ func (r *run) showProgress() (stop func()) {
 		running.Wait()
 		show()
 		if r.Live {
-			fmt.Fprintln(r.Progress)
+			fmt.Fprint(r.Progress, "\n\n") // the report follows
 		}
 	}
 }

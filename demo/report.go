@@ -19,8 +19,8 @@ type Report struct {
 	// these, Placed were taken.
 	Arrived int `json:"arrived"`
 	Placed  int `json:"placed"`
-	// TakenRate is at how many orders a second the router took them, QueuedMs how long the unluckiest
-	// one waited here to be sent, because too many others were under way.
+	// TakenRate is how many a second were taken, QueuedMs how late the unluckiest one was sent:
+	// too many others were under way, or this machine was busy.
 	TakenRate float64 `json:"takenRate"`
 	QueuedMs  float64 `json:"queuedMs"`
 	// SentAgain counts requests that were sent again under the same key, by why.
@@ -52,13 +52,13 @@ type Outcome struct {
 
 // The notes of outcomes.
 const (
-	noteTooLate    = "cancel refused (409)"
-	noteResolved   = "resolved by an operator"
-	noteUnresolved = "left to an operator"
+	noteTooLate    = "409 on cancel"
+	noteResolved   = "operator resolved"
+	noteUnresolved = "left to operator"
 	noteNotPlaced  = "not placed"
-	noteUnknown    = "not ended when interrupted"
+	noteUnknown    = "not ended yet" // the run was interrupted
 	noteLate       = "not ended in time"
-	noteTrouble    = "the customer's request failed"
+	noteTrouble    = "request failed"
 )
 
 func (r *Report) problem(format string, args ...any) {
@@ -139,8 +139,8 @@ func (o *order) verdict() (wrong, note string) {
 		return fmt.Sprintf("has not ended in time: it is %s", outcome{o.status, o.reason}), noteLate
 	case o.trouble != "":
 		return o.trouble, noteTrouble
-	case !o.ended():
-		return "has not ended", noteUnknown
+	case !o.finished:
+		return "has not ended yet", noteUnknown
 	}
 	switch wrong = o.scenario.unexpected(o); {
 	case wrong != "":

@@ -29,8 +29,9 @@ type Story struct {
 	Scenario      string        `json:"scenario"`
 	CorrelationID string        `json:"correlationId"`
 	outcome
-	// Payment, Stock and Parcel are how things stand at the end, in words.
+	// Payment, Refund, Stock and Parcel are how things stand at the end, in words.
 	Payment string  `json:"payment,omitempty"`
+	Refund  string  `json:"refund,omitempty"`
 	Stock   string  `json:"stock,omitempty"`
 	Parcel  string  `json:"parcel,omitempty"`
 	Events  []Event `json:"events"`
@@ -111,14 +112,13 @@ func (s *Story) tellPayment(ctx context.Context, d *run) error {
 	if err := d.read(ctx, "/payments/"+string(s.OrderID), &p); err != nil {
 		return err
 	}
-	words := []string{p.Status, amount(p.Amount, p.Currency)}
+	s.Payment = p.Status + ", " + amount(p.Amount, p.Currency)
 	if p.ProviderRef != "" {
-		words = append(words, "charge "+p.ProviderRef)
+		s.Payment += ", charge " + p.ProviderRef
 	}
-	if p.Refund != nil && p.Refund.ProviderRef != "" {
-		words = append(words, "refund "+p.Refund.ProviderRef)
+	if p.Refund != nil {
+		s.Refund = p.Refund.ProviderRef // empty where the provider has none, as after an operator's word
 	}
-	s.Payment = strings.Join(words, ", ")
 	return nil
 }
 
