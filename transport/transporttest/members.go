@@ -2,6 +2,8 @@ package transporttest
 
 import (
 	"context"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -89,6 +91,39 @@ func rebalance(t *testing.T, f Fixture) {
 	eventually(t, "everything, at the second member alone", func() bool { return all.finished() == keys*n*sent })
 	all.checkOrder(t, keys, n*sent)
 	_ = second
+}
+
+// Members join and leave in quick succession while slow and refused messages are
+// under way: nothing is lost and each key's first deliveries stay in order.
+func churn(t *testing.T, f Fixture) {
+	if !f.PerKey {
+		return // each of its rebalances takes seconds
+	}
+	const keys, n, rounds = 40, 10, 8
+	w := open(t, f)
+	all := newLedger()
+	handle := func(msg *message.Message) bool {
+		key := all.begin(msg)
+		if rand.IntN(20) == 0 {
+			<-time.After(time.Duration(rand.IntN(30)) * time.Millisecond)
+		}
+		return all.end(msg, key, rand.IntN(20) > 0)
+	}
+	var members []*member
+	for round := range rounds {
+		members = append(members, w.member(handle))
+		w.publishPart(keys, round*n, n)
+		eventually(t, "some progress", func() bool { return all.finished() >= keys*n*round/2 })
+		if len(members) > 2 {
+			leaving := rand.IntN(len(members))
+			if err := members[leaving].Close(); err != nil {
+				t.Error(err)
+			}
+			members = slices.Delete(members, leaving, leaving+1)
+		}
+	}
+	eventually(t, "everything", func() bool { return all.finished() == keys*n*rounds })
+	all.checkOrder(t, keys, n*rounds)
 }
 
 // A member that dies without a word is replaced; what it had not finished, the

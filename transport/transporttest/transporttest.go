@@ -58,6 +58,7 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 		{"Groups", groups},
 		{"Restart", restart},
 		{"Rebalance", rebalance},
+		{"Churn", churn},
 		{"Kill", kill},
 		{"CloseWhileHandling", closeWhileHandling},
 		{"CloseIsBounded", closeIsBounded},
