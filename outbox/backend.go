@@ -14,7 +14,7 @@ import (
 // JSON, side rows are lists of field values.
 type backend interface {
 	begin(ctx context.Context, opts lockOptions) (session, error)
-	load(ctx context.Context, id event.OrderID) (state []byte, ok bool, err error)
+	load(ctx context.Context, id event.OrderID) (state []byte, correlationID string, ok bool, err error)
 }
 
 // session is one transaction. Its calls come in the order they are listed in.
@@ -54,6 +54,7 @@ type record struct {
 
 // outcome is all that one transaction writes.
 type outcome struct {
+	holder   string // who claims the waits that are written claimed
 	rows     []rowWrite
 	entries  []entryWrite
 	waits    []waitWrite

@@ -18,6 +18,8 @@ type Claim[S any] struct {
 	Attempt int
 	// Since is when the wait first became due.
 	Since time.Time
+	// CorrelationID is the order's.
+	CorrelationID string
 	// Row is the state as it was committed when the wait was claimed.
 	Row S
 }

@@ -215,13 +215,15 @@ func (s *Store[S, V]) reserve(out *outcome, w *work[S, V]) []Claim[S] {
 	}
 	granted := s.effects.Reserve(atOnce)
 	claims := make([]Claim[S], 0, granted)
+	out.holder = s.effects.Holder()
 	for i := range out.waits {
 		if len(claims) == granted {
 			break
 		}
 		if wait := &out.waits[i]; wait.after == 0 {
 			wait.claimed = true
-			claims = append(claims, Claim[S]{OrderID: wait.id, Step: wait.step, Attempt: 1, Since: w.now, Row: w.rows[wait.id].current})
+			claims = append(claims, Claim[S]{OrderID: wait.id, Step: wait.step, Attempt: 1, Since: w.now,
+				CorrelationID: w.rows[wait.id].correlationID, Row: w.rows[wait.id].current})
 		}
 	}
 	return claims

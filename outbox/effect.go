@@ -25,7 +25,7 @@ type Perform[S any] func(ctx context.Context, row S, step string, attempt int) (
 // same attempt; an attempt that outlives its claim may overlap with the next one.
 type Executor[S any] struct {
 	service string
-	load    func(context.Context, event.OrderID) (S, bool, error)
+	load    func(context.Context, event.OrderID) (S, string, bool, error)
 	update  func(context.Context, event.OrderID, func(*S) ([]event.Event, error)) error
 	perform Perform[S]
 	opts    ExecutorOptions[S]
@@ -36,11 +36,12 @@ type Executor[S any] struct {
 	// What tests shorten.
 	lease, firstRetry, lastRetry, drain, lagEvery time.Duration
 
-	slots   slots
-	wake    chan struct{}
-	calls   context.Context // of the calls in flight; ends after those had time to finish
-	horizon horizon
-	clock   clock
+	presence presence
+	slots    slots
+	wake     chan struct{}
+	calls    context.Context // of the calls in flight; ends after those had time to finish
+	horizon  horizon
+	clock    clock
 }
 
 // ExecutorOptions are what an Executor needs beside its functions.
@@ -71,11 +72,11 @@ const (
 )
 
 // NewExecutor returns an executor for one service's waits. load reads a row's
-// committed state (Store.Load) and update brings an answer back (Store.UpdateExisting).
+// committed state (Store.LoadCorrelated) and update brings an answer back (Store.UpdateExisting).
 // To start effects right after the commit that made them due, give the executor to
 // Store.StartEffects; otherwise it finds them within pollWaits.
 func NewExecutor[S any](db *sql.DB, service string,
-	load func(context.Context, event.OrderID) (S, bool, error),
+	load func(context.Context, event.OrderID) (S, string, bool, error),
 	update func(context.Context, event.OrderID, func(*S) ([]event.Event, error)) error,
 	perform Perform[S], opts ExecutorOptions[S],
 ) *Executor[S] {
@@ -89,17 +90,23 @@ func NewExecutor[S any](db *sql.DB, service string,
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
+	stmts := &statements{db: db}
+	presence := newPresence(service, stmts)
 	return &Executor[S]{
 		service: service, load: load, update: update, perform: perform, opts: opts,
-		waits:   waitTable{service: service, stmts: &statements{db: db}, polls: &replanned{db: db}},
-		log:     opts.Logger.With("service", service),
-		metrics: newEffectMetrics(service),
-		lease:   claimLease, firstRetry: firstAsk, lastRetry: lastAsk, drain: drainTime, lagEvery: lagEvery,
+		waits:    waitTable{service: service, holder: presence.holder, stmts: stmts, polls: &replanned{db: db}},
+		presence: presence,
+		log:      opts.Logger.With("service", service),
+		metrics:  newEffectMetrics(service),
+		lease:    claimLease, firstRetry: firstAsk, lastRetry: lastAsk, drain: drainTime, lagEvery: lagEvery,
 		horizon: horizon{grace: lagGrace},
 		slots:   newSlots(opts.Concurrency),
 		wake:    make(chan struct{}, 1),
 	}
 }
+
+// Holder is the UUID of this executor's claims.
+func (e *Executor[S]) Holder() string { return e.presence.holder }
 
 // Reserve grants up to n places for effects that are about to become due. It grants
 // nothing while the executor does not run. It never blocks.
@@ -145,7 +152,16 @@ func (e *Executor[S]) Run(ctx context.Context) error {
 	calls, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	e.calls = calls
+	if _, err := e.presence.beat(ctx); err != nil {
+		e.log.WarnContext(ctx, "nobody knows yet that effects are performed here", "error", err)
+	}
 	e.slots.open()
+	present, leave := context.WithCancel(context.WithoutCancel(ctx)) // as long as calls are in flight
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		e.stayPresent(present)
+	}()
 	lag := make(chan struct{})
 	if err := e.clock.compare(ctx, e.waits.stmts); err != nil {
 		e.log.WarnContext(ctx, "deadlines go by this machine's clock until the database answers", "error", err)
@@ -167,6 +183,11 @@ func (e *Executor[S]) Run(ctx context.Context) error {
 		pause(ctx, pollWaits, e.wake)
 	}
 	e.slots.close(e.drain, cancel)
+	leave()
+	<-gone
+	if err := e.presence.end(ctx); err != nil {
+		e.log.WarnContext(ctx, "the executor's presence ends by itself", "error", err)
+	}
 	e.waits.polls.close()
 	<-lag
 	return nil

@@ -51,7 +51,7 @@ func (e *Executor[S]) run(c Claim[S], loaded bool) {
 	ctx, cancel := context.WithTimeout(e.calls, e.lease)
 	defer cancel()
 	if !loaded {
-		row, ok, err := e.load(ctx, c.OrderID)
+		row, correlationID, ok, err := e.load(ctx, c.OrderID)
 		switch {
 		case err != nil:
 			e.again(ctx, c, err)
@@ -60,8 +60,10 @@ func (e *Executor[S]) run(c Claim[S], loaded bool) {
 			e.forget(ctx, c)
 			return
 		}
-		c.Row = row
+		c.Row, c.CorrelationID = row, correlationID
 	}
+	// The answer is caused by the attempt: whatever is logged or said under it carries the order's id.
+	ctx = event.WithCause(ctx, event.Cause{ID: answerID(c.OrderID, c.Step, c.Attempt), CorrelationID: c.CorrelationID, Time: e.clock.now()})
 	change, err := e.call(ctx, c)
 	if err != nil {
 		e.again(ctx, c, err)
@@ -102,7 +104,9 @@ func (e *Executor[S]) call(ctx context.Context, c Claim[S]) (change func(*S) ([]
 
 // answer brings the answer back. still means that the row waits for the step all the same.
 func (e *Executor[S]) answer(ctx context.Context, c Claim[S], change func(*S) ([]event.Event, error)) (still bool, err error) {
-	ctx = event.WithCause(ctx, event.Cause{ID: answerID(c.OrderID, c.Step, c.Attempt), Time: e.clock.now()})
+	cause := event.CauseFrom(ctx)
+	cause.Time = e.clock.now() // the call took its time
+	ctx = event.WithCause(ctx, cause)
 	still = true // what the row waits for is not known when the store has processed this answer before
 	err = e.update(ctx, c.OrderID, func(row *S) ([]event.Event, error) {
 		if still = e.waitsFor(row, c.Step); !still {
@@ -174,7 +178,8 @@ func (e *Executor[S]) again(ctx context.Context, c Claim[S], err error) {
 	d := e.pauseAfter(c.Attempt, err)
 	if e.calls.Err() != nil {
 		d = 0 // stopped in the middle: whoever is there may ask at once
-	} else if c.Attempt == logAt || c.Attempt%logEvery == 0 {
+	} else if asked := (interface{ RetryAfter() time.Duration })(nil); !errors.As(err, &asked) && (c.Attempt == logAt || c.Attempt%logEvery == 0) {
+		// Who says when to ask again is not in trouble.
 		e.log.WarnContext(ctx, "no answer yet, asking again", "order_id", c.OrderID, "step", c.Step, "attempt", c.Attempt, "in", d.Round(time.Millisecond), "error", err)
 	}
 	e.putOff(c, d)

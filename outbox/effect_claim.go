@@ -22,12 +22,12 @@ const claimWaits = `WITH due AS MATERIALIZED (
 	SELECT order_id, step FROM millrace.waits
 	WHERE service = $1 AND due_at <= now() AND due_at > $4 AND (since <= $5 OR step <> '` + event.DeadlineStep + `')
 	ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-UPDATE millrace.waits w SET due_at = now() + $3::bigint * interval '1 millisecond', attempt = attempt + 1
+UPDATE millrace.waits w SET due_at = now() + $3::bigint * interval '1 millisecond', attempt = attempt + 1, holder = $6::uuid
 FROM due WHERE w.service = $1 AND w.order_id = due.order_id AND w.step = due.step
 RETURNING w.order_id, w.step, w.attempt, w.since`
 
 const (
-	putOffWait = `UPDATE millrace.waits SET due_at = now() + $5::bigint * interval '1 millisecond'
+	putOffWait = `UPDATE millrace.waits SET due_at = now() + $5::bigint * interval '1 millisecond', holder = NULL
 WHERE service = $1 AND order_id = $2 AND step = $3 AND attempt = $4`
 
 	// A wait that ended and began anew is another one: since tells them apart.
@@ -38,6 +38,7 @@ WHERE service = $1 AND order_id = $2 AND step = $3 AND attempt = $4`
 // goroutine's; the rest is everybody's.
 type waitTable struct {
 	service string
+	holder  string // of the claims
 	stmts   *statements
 	polls   *replanned
 	drained time.Time // nothing that was due by then is left, on the database's clock
@@ -66,7 +67,7 @@ func (t *waitTable) claim(ctx context.Context, n int, lease time.Duration, now, 
 	if err != nil {
 		return nil, false, fmt.Errorf("claim waits of %s: %w", t.service, err)
 	}
-	rows, err := stmt.QueryContext(ctx, t.service, n, lease.Milliseconds(), after, horizon)
+	rows, err := stmt.QueryContext(ctx, t.service, n, lease.Milliseconds(), after, horizon, t.holder)
 	if err != nil {
 		return nil, false, fmt.Errorf("claim waits of %s: %w", t.service, err)
 	}

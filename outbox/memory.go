@@ -149,14 +149,14 @@ func (m *Memory) begin(_ context.Context, opts lockOptions) (session, error) {
 	return &memorySession{Memory: m, opts: opts}, nil
 }
 
-func (m *Memory) load(_ context.Context, id event.OrderID) ([]byte, bool, error) {
+func (m *Memory) load(_ context.Context, id event.OrderID) ([]byte, string, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok := m.rows[id]
 	if !ok {
-		return nil, false, nil
+		return nil, "", false, nil
 	}
-	return r.state, true, nil
+	return r.state, r.correlationID, true, nil
 }
 
 // memorySession is one transaction. A store runs one batch at a time, and those it

@@ -83,19 +83,18 @@ func (p *postgres) begin(ctx context.Context, opts lockOptions) (session, error)
 	return &pgSession{postgres: p, opts: opts, tx: tx, run: preparedTx{ctx: ctx, tx: tx, stmts: p.stmts}}, nil
 }
 
-func (p *postgres) load(ctx context.Context, id event.OrderID) ([]byte, bool, error) {
+func (p *postgres) load(ctx context.Context, id event.OrderID) (state []byte, correlationID string, ok bool, err error) {
 	stmt, err := p.stmts.get(ctx, p.sql.load)
 	if err != nil {
-		return nil, false, fmt.Errorf("read %s: %w", p.shape.name, err)
+		return nil, "", false, fmt.Errorf("read %s: %w", p.shape.name, err)
 	}
-	var state []byte
-	switch err := stmt.QueryRowContext(ctx, string(id)).Scan(&state); {
+	switch err := stmt.QueryRowContext(ctx, string(id)).Scan(&state, &correlationID); {
 	case errors.Is(err, sql.ErrNoRows):
-		return nil, false, nil
+		return nil, "", false, nil
 	case err != nil:
-		return nil, false, fmt.Errorf("read order %s from %s: %w", id, p.shape.name, err)
+		return nil, "", false, fmt.Errorf("read order %s from %s: %w", id, p.shape.name, err)
 	}
-	return state, true, nil
+	return state, correlationID, true, nil
 }
 
 type pgSession struct {

@@ -58,6 +58,8 @@ type Options struct {
 // Starter starts effects at once, without a look at the database: the store
 // writes such waits already claimed.
 type Starter[S any] interface {
+	// Holder is the UUID under which the claims are written.
+	Holder() string
 	// Reserve grants up to n places; the store then inserts that many waits as claimed.
 	Reserve(n int) int
 	// Unreserve gives back places that were not used, because the transaction failed.
@@ -127,13 +129,18 @@ func withoutSide[S, V any](change func(*S) ([]event.Event, error)) func(*S, map[
 
 // Load reads the committed state of an order, without a lock; false if there is no row.
 func (s *Store[S, V]) Load(ctx context.Context, id event.OrderID) (S, bool, error) {
-	state, ok, err := s.backend.load(ctx, id)
+	row, _, ok, err := s.LoadCorrelated(ctx, id)
+	return row, ok, err
+}
+
+// LoadCorrelated is Load with the order's correlation id.
+func (s *Store[S, V]) LoadCorrelated(ctx context.Context, id event.OrderID) (row S, correlationID string, ok bool, err error) {
+	state, correlationID, ok, err := s.backend.load(ctx, id)
 	if err != nil || !ok {
-		var zero S
-		return zero, false, err
+		return row, "", false, err
 	}
-	row, err := s.decode(id, state)
-	return row, err == nil, err
+	row, err = s.decode(id, state)
+	return row, correlationID, err == nil, err
 }
 
 // ErrStopped is returned to callers whose update had not begun when the store stopped.

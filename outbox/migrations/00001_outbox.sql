@@ -10,7 +10,10 @@ CREATE TABLE millrace.outbox (
     key        bytea,
     payload    bytea       NOT NULL,
     headers    bytea       NOT NULL, -- a JSON object of strings
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- The broker refused the row for what it is (too large, no such topic). It waits, alarmed,
+    -- with the later rows of its order; it is not the lag that holds back other orders' deadlines.
+    unsendable boolean     NOT NULL DEFAULT false
 ) WITH (
     -- Vacuum by number of rows, not by share, and without pauses: the table turns
     -- over completely, and its dead rows are what the relay has to step over.
@@ -37,6 +40,7 @@ CREATE TABLE millrace.waits (
     due_at   timestamptz NOT NULL,
     since    timestamptz NOT NULL, -- when it first was, or will be, due
     attempt  int         NOT NULL DEFAULT 0,
+    holder   uuid,                 -- the executor that claimed it last; its claim ends with it
     PRIMARY KEY (service, order_id, step)
 ) WITH (
     fillfactor = 70, -- due_at is indexed, but attempts are updated in place
@@ -46,7 +50,15 @@ CREATE TABLE millrace.waits (
 );
 CREATE INDEX waits_due ON millrace.waits (service, due_at);
 
+-- The Kafka cluster this database's events go to. Another one has none of the
+-- messages that running orders wait for.
+CREATE TABLE millrace.cluster (
+    one bool PRIMARY KEY DEFAULT true CHECK (one),
+    id  text NOT NULL
+);
+
 -- +goose Down
+DROP TABLE millrace.cluster;
 DROP TABLE millrace.waits;
 DROP TABLE millrace.leases;
 DROP TABLE millrace.outbox;
