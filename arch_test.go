@@ -51,6 +51,7 @@ var rooms = []room{
 	{pattern: "handlers/*", own: []string{"event"}, banned: []string{"database/sql", "net/http"}},
 	{pattern: "router", own: []string{"event", "topic", "outbox", "deadletter", "transport", "handlers/*", "handlers/*/*http", "httpapi", "httpapi/*", "config"}, third: []string{"*"}},
 	{pattern: "demo", own: []string{"event"}, third: []string{"*"}},
+	{pattern: "story"},
 	{pattern: "cmd/*", own: []string{"*"}, third: []string{"*"}},
 }
 
