@@ -64,6 +64,11 @@ const (
 	asidePatience = time.Second
 )
 
+// planByIndex keeps the planner to what is right for large tables. A prepared statement's plan
+// is made when its table may be empty, and kept while it fills: the plan for an empty
+// table reads all of it. Every statement here finds rows by their key.
+const planByIndex = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL plan_cache_mode = force_generic_plan"
+
 // begin starts a transaction with its limits. They are set for the transaction alone, because
 // a pooler in transaction mode hands the session to somebody else afterwards.
 func (p *postgres) begin(ctx context.Context, opts lockOptions) (session, error) {
@@ -75,8 +80,8 @@ func (p *postgres) begin(ctx context.Context, opts lockOptions) (session, error)
 	if opts.wait {
 		patience = asidePatience
 	}
-	limits := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d",
-		patience.Milliseconds(), transactionLimit.Milliseconds(), transactionLimit.Milliseconds())
+	limits := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d; %s",
+		patience.Milliseconds(), transactionLimit.Milliseconds(), transactionLimit.Milliseconds(), planByIndex)
 	if _, err := tx.ExecContext(ctx, limits); err != nil {
 		return nil, errors.Join(fmt.Errorf("set the transaction's limits: %w", err), tx.Rollback())
 	}
