@@ -116,9 +116,17 @@ func freePort(tb testing.TB) int {
 	return 0
 }
 
+// startsAtOnce bounds the routers that start at the same time: a start is work for a core,
+// and several slow ones would wait too long for their broker.
+const startsAtOnce = 2
+
+var starts = make(chan struct{}, startsAtOnce)
+
 // start starts the process and waits until it is ready.
 func (n *node) start() {
 	n.tb.Helper()
+	starts <- struct{}{}
+	defer func() { <-starts }()
 	path, err := routerBinary()
 	if err != nil {
 		n.tb.Fatal(err)

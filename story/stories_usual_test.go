@@ -22,7 +22,7 @@ var theUsual = chapter{"the usual", settings{}, []story{
 	{"a pending payment is declined", false, isDeclinedLater},
 	{"the provider's answers are lost", false, isPaidDespiteLostAnswers},
 	{"the provider is down for a while", false, isPaidAfterAnOutage},
-	{"the carrier refuses the parcel", false, isRefusedByTheCarrier},
+	{"the carrier refuses the parcel", true, isRefusedByTheCarrier},
 	{"the carrier loses the parcel", false, isLost},
 	{"the customer cancels while the payment is pending", true, isCancelledWhilePending},
 	{"the customer cancels again and again", false, isCancelledAgainAndAgain},
@@ -114,13 +114,13 @@ func (o *placed) tookAtLeast(calls int) {
 	}
 }
 
-func isRefusedByTheCarrier(s *shop) {
-	s.places(shippedTo("SHIP-REFUSED")).ends(ending{
-		Status: event.OrderIsCancelled, Reason: event.ReasonShipmentFailed, Way: "AWAITING_PAYMENT PAID CANCELLING CANCELLED",
-		Payment: "REFUNDED", Captured: 1, Refunded: 1, Stock: "RELEASED", Available: onTheShelf, Parcel: "PREPARING REFUSED STOPPED",
-		Told: told(event.NoticePlaced, event.NoticePaid, event.NoticePreparing, event.NoticeRefunded, event.NoticeCancelled),
-	})
+var refusedByTheCarrier = ending{
+	Status: event.OrderIsCancelled, Reason: event.ReasonShipmentFailed, Way: "AWAITING_PAYMENT PAID CANCELLING CANCELLED",
+	Payment: "REFUNDED", Captured: 1, Refunded: 1, Stock: "RELEASED", Available: onTheShelf, Parcel: "PREPARING REFUSED STOPPED",
+	Told: told(event.NoticePlaced, event.NoticePaid, event.NoticePreparing, event.NoticeRefunded, event.NoticeCancelled),
 }
+
+func isRefusedByTheCarrier(s *shop) { s.places(shippedTo("SHIP-REFUSED")).ends(refusedByTheCarrier) }
 
 func isLost(s *shop) {
 	s.places(shippedTo("SHIP-LOST")).ends(ending{

@@ -1,0 +1,73 @@
+//go:build unix
+
+package story_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace/config"
+	"millrace/event"
+)
+
+// The modular monolith comes apart along its modules, and the stories stay the same.
+func TestSplit(t *testing.T) {
+	s, _, _ := openSplit(t, "order,payment")
+	for _, one := range theUsual.stories {
+		t.Run(one.name, func(t *testing.T) {
+			t.Parallel()
+			one.tell(s.in(t))
+		})
+	}
+}
+
+// allBut is the services that are not named.
+func allBut(services string) string {
+	named := strings.Split(services, ",")
+	return strings.Join(slices.DeleteFunc(config.AllServices(), func(s string) bool { return slices.Contains(named, s) }), ",")
+}
+
+// endsApartFromStock is ends for an order that shares its article with others.
+func (o *placed) endsApartFromStock(want ending) {
+	o.t.Helper()
+	o.sharesArticle = true
+	want.Available, want.Sold = 0, 0
+	o.ends(want)
+}
+
+func (o *placed) stockIs(status string) {
+	o.t.Helper()
+	eventually(o.t, "the stock of order "+o.id+" is "+status, func() error {
+		var now ending
+		if err := o.looksHeld(&now); err != nil {
+			return err
+		}
+		return lastIs(now.Stock, status)
+	})
+}
+
+// without is an ending whose order passed by a status.
+func without(e ending, status string) ending {
+	e.Way = strings.ReplaceAll(e.Way, status, "")
+	return e
+}
+
+// outageLength is the order's deadline, and what the order service would wait beyond it at most.
+const outageLength = 15 * time.Second
+
+func (o *placed) isOlderThan(age time.Duration) {
+	o.t.Helper()
+	var view struct{ CreatedAt time.Time }
+	o.do(http.MethodGet, "/orders/"+o.id, nil, nil, http.StatusOK, &view)
+	eventually(o.t, fmt.Sprintf("order %s is older than %v", o.id, age), func() error {
+		if now := time.Since(view.CreatedAt); now < age {
+			return fmt.Errorf("it is %v old", now)
+		}
+		return nil
+	})
+	o.isNow(event.OrderPaid)
+}
