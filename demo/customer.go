@@ -31,20 +31,21 @@ type order struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed, and made anew, when the status changes
 	// What is known so far.
-	began       time.Time // when it was let go: later than due if too many POSTs were under way
-	accepted    time.Time // when the POST was answered; zero: it was not
-	id          event.OrderID
-	refused     string // why it was not placed
-	status      event.OrderStatus
-	reason      event.CancelReason
-	version     int64
-	cancel      int    // the answer to the cancellation, an HTTP status; 0: none was sent
-	resolved    bool   // an operator had to, and did
-	notOperator bool   // an operator had to, and we are none
-	done        bool   // nothing more is expected of it
-	finished    bool   // its customer has done everything, and has seen it end
-	late        bool   // it had not ended in time
-	trouble     string // what else went wrong
+	began        time.Time // when it was let go: later than due if too many POSTs were under way
+	accepted     time.Time // when the POST was answered; zero: it was not
+	id           event.OrderID
+	refused      string // why it was not placed
+	status       event.OrderStatus
+	reason       event.CancelReason
+	version      int64
+	cancel       int                // the answer to the cancellation, an HTTP status; 0: none was sent
+	cancelReason event.CancelReason // why it is cancelled, says the answer: perhaps for another, earlier reason
+	resolved     bool               // an operator had to, and did
+	notOperator  bool               // an operator had to, and we are none
+	done         bool               // nothing more is expected of it
+	finished     bool               // its customer has done everything, and has seen it end
+	late         bool               // it had not ended in time
+	trouble      string             // what else went wrong
 }
 
 func newOrder(r *run, number int, s *Scenario, due time.Time) *order {
@@ -150,14 +151,8 @@ func (r *run) play(ctx context.Context, o *order) error {
 	if err := r.await(ctx, o, endings); err != nil {
 		return err
 	}
-	if status, _ := o.now(); status == event.OrderNeedsAttention && s.resolve != nil {
-		if err := r.resolve(ctx, o); err != nil {
-			return err
-		}
-		if o.notOperator { // set by this goroutine
-			return nil
-		}
-		return r.await(ctx, o, []event.OrderStatus{event.OrderIsCancelled})
+	if o.cancel == http.StatusAccepted {
+		return r.resolve(ctx, o)
 	}
 	return nil
 }
@@ -187,7 +182,8 @@ func (r *run) await(ctx context.Context, o *order, statuses []event.OrderStatus)
 }
 
 func (r *run) cancelOrder(ctx context.Context, o *order) error {
-	err := r.client.persist(ctx, http.MethodPost, "/orders/"+string(o.id)+"/cancel", "", nil, nil)
+	var answer statusBody
+	err := r.client.persist(ctx, http.MethodPost, "/orders/"+string(o.id)+"/cancel", "", nil, &answer)
 	status := statusOf(err)
 	if err != nil && status != http.StatusConflict {
 		return fmt.Errorf("cancel: %w", err)
@@ -195,25 +191,6 @@ func (r *run) cancelOrder(ctx context.Context, o *order) error {
 	if err == nil {
 		status = http.StatusAccepted
 	}
-	o.set(func() { o.cancel = status })
-	return nil
-}
-
-// resolve does the operator's part, if the caller may.
-func (r *run) resolve(ctx context.Context, o *order) error {
-	to := o.scenario.resolve
-	err := r.client.persist(ctx, http.MethodPost, "/"+to.resource+"/"+string(o.id)+"/"+to.verb, "",
-		resolveBody{Action: to.action, Note: "router demo, run " + r.id}, nil)
-	switch statusOf(err) {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		o.set(func() { o.notOperator = true })
-		return nil
-	case http.StatusConflict: // done before, and the answer was lost
-		err = nil
-	}
-	if err != nil {
-		return fmt.Errorf("resolve: %w", err)
-	}
-	o.set(func() { o.resolved = true })
+	o.set(func() { o.cancel, o.cancelReason = status, answer.Reason })
 	return nil
 }

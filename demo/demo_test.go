@@ -251,6 +251,36 @@ func TestCallerWhoIsNoOperatorLeavesOrdersToOne(t *testing.T) {
 	}
 }
 
+// Where messages lag, a parcel may be at the door before it hears that it was cancelled.
+func TestOperatorResolvesWhateverACancellationLeft(t *testing.T) {
+	s := newShop()
+	s.fast = true
+	r := play(t, s, func(o *Options) { o.Orders, o.Mix = 4, mix(t, "cancel-paid,refund-refused") })
+	if len(r.Problems) > 0 {
+		t.Errorf("problems %q", r.Problems)
+	}
+	for _, o := range r.Outcomes {
+		if o.Status != event.OrderIsCancelled || o.Note != noteResolved {
+			t.Errorf("%+v", o)
+		}
+	}
+	if s.served["POST payments"] != 2 || s.served["POST shipments"] != 4 {
+		t.Errorf("requests: %v", s.served)
+	}
+}
+
+func TestDeadlineThatComesBeforeTheCustomer(t *testing.T) {
+	s := newShop()
+	s.life = func(*shopOrder) []moment {
+		return []moment{{0, event.OrderPending, ""}, {1, event.OrderPaid, ""}, {2, event.OrderCancelling, event.ReasonDeadline},
+			{time.Second, event.OrderIsCancelled, event.ReasonDeadline}}
+	}
+	r := play(t, s, func(o *Options) { o.Orders, o.Mix = 1, mix(t, "cancel-paid") })
+	if len(r.Problems) > 0 || r.Outcomes[0].Reason != event.ReasonDeadline {
+		t.Errorf("problems %q, outcomes %+v", r.Problems, r.Outcomes)
+	}
+}
+
 func TestSumsThatDoNotAddUpAreProblems(t *testing.T) {
 	accepted := func(o *Options) { o.Orders, o.Mix = 10, Mix{[]part{{scenarios[0], 1}}} }
 	t.Run("stock", func(t *testing.T) {

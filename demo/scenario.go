@@ -21,14 +21,9 @@ type Scenario struct {
 	cancelOn []event.OrderStatus
 	// tooLate: the cancel must be refused.
 	tooLate bool
-	// resolve is what the operator posts, and where, should the order need attention.
-	resolve *resolution
 	status  event.OrderStatus
 	reason  event.CancelReason
 }
-
-// resolution is an operator's way out of NEEDS_ATTENTION.
-type resolution struct{ resource, verb, action string }
 
 // The names the simulated provider and carrier react to. They are part of the REST
 // interface, so they are written here as any shop would.
@@ -81,9 +76,9 @@ var scenarios = []*Scenario{
 	{Name: "ship-lost", About: "the parcel is lost: refunded", weight: 2, method: pmAccepted, postalCode: postalLost,
 		status: event.OrderIsCancelled, reason: event.ReasonShipmentFailed},
 	{Name: "no-recall", About: "cancelled, the parcel cannot be stopped: an operator resolves", weight: 1, method: pmAccepted, postalCode: postalNoRecall,
-		cancelOn: oncePaid, resolve: &resolution{"shipments", "resolve", "returned"}, status: event.OrderIsCancelled, reason: event.ReasonCustomer},
+		cancelOn: oncePaid, status: event.OrderIsCancelled, reason: event.ReasonCustomer},
 	{Name: "refund-refused", About: "cancelled, the refund is refused: an operator resolves", weight: 2, method: pmRefundRefused, postalCode: postalSlow,
-		cancelOn: oncePaid, resolve: &resolution{"payments", "refund", "settled"}, status: event.OrderIsCancelled, reason: event.ReasonCustomer},
+		cancelOn: oncePaid, status: event.OrderIsCancelled, reason: event.ReasonCustomer},
 }
 
 // Scenarios returns all there are, in the order they are shown.
@@ -95,8 +90,9 @@ func Scenarios() []Scenario {
 	return all
 }
 
-// unexpected says what is wrong with how an order ended; empty where nothing is. A customer who is
-// slow, because the router is, may be too late to cancel; the order then ends as if nothing was asked.
+// unexpected says what is wrong with how an order ended; empty where nothing is. Where the router is
+// slow, a customer may come too late to cancel, or a deadline first: the router says so in its
+// answer, and the order must end as that said.
 func (s *Scenario) unexpected(o *order) string {
 	wanted := outcome{Status: s.status, Reason: s.reason}
 	switch {
@@ -106,8 +102,11 @@ func (s *Scenario) unexpected(o *order) string {
 		return "was cancelled although its parcel had left"
 	case o.cancel == http.StatusConflict:
 		wanted = outcome{Status: event.OrderDelivered}
-	case s.resolve != nil && o.status == event.OrderNeedsAttention && o.notOperator:
-		return "" // as far as a caller without the operator's scope can bring it
+	case o.cancel != 0 && o.cancelReason == event.ReasonDeadline:
+		wanted.Reason = event.ReasonDeadline
+	}
+	if o.notOperator { // as far as a caller without the operator's scope can bring it
+		wanted.Status = event.OrderNeedsAttention
 	}
 	if got := (outcome{Status: o.status, Reason: o.reason}); got != wanted {
 		return "should be " + wanted.String()

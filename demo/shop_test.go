@@ -36,6 +36,8 @@ type shop struct {
 	forgetful  bool // Idempotency-Key means nothing
 	noOperator bool
 	unlisted   event.OrderID
+	// fast parcels are delivered before they hear of a cancellation.
+	fast bool
 }
 
 type moment struct {
@@ -49,6 +51,8 @@ type shopOrder struct {
 	body   orderBody
 	placed time.Time
 	life   []moment
+	// refused and gone are what an operator has to resolve: the refund, the parcel.
+	refused, gone bool
 }
 
 func newShop() *shop {
@@ -72,6 +76,12 @@ func newShop() *shop {
 	s.mux.HandleFunc("POST /payments/{id}/refund", s.resolve)
 	s.mux.HandleFunc("POST /shipments/{id}/resolve", s.resolve)
 	s.mux.HandleFunc("GET /payments/{id}", s.showPayment)
+	s.mux.HandleFunc("GET /shipments/{id}", s.one(func(o *shopOrder) any {
+		if o.gone {
+			return shipmentBody{Status: "RECALL_FAILED"}
+		}
+		return shipmentBody{Status: "STOPPED"}
+	}))
 	s.mux.HandleFunc("GET /reservations/{id}", s.one(func(o *shopOrder) any { return reservationBody{"SOLD", o.body.Items} }))
 	s.mux.HandleFunc("GET /notifications", s.notifications)
 	s.mux.HandleFunc("GET /analytics/summary", s.summary)
@@ -269,8 +279,14 @@ func (s *shop) cancel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	age := time.Since(o.placed)
+	if past := o.now(); past.Reason != "" { // the first reason stays
+		answer(w, http.StatusAccepted, past)
+		return
+	}
+	o.refused = o.body.PaymentMethod == pmRefundRefused
+	o.gone = s.fast || o.body.ShippingAddress.PostalCode == postalNoRecall
 	end := moment{age + 50*time.Millisecond, event.OrderIsCancelled, event.ReasonCustomer}
-	if o.body.PaymentMethod == pmRefundRefused || o.body.ShippingAddress.PostalCode == postalNoRecall {
+	if o.refused || o.gone {
 		end.status = event.OrderNeedsAttention
 	}
 	o.life = append(slices.Clone(o.happened()), moment{age, event.OrderCancelling, event.ReasonCustomer}, end)
@@ -285,11 +301,17 @@ func (s *shop) resolve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o := s.find(r)
-	if o.now().Status != event.OrderNeedsAttention {
+	what := &o.gone
+	if strings.HasPrefix(r.URL.Path, "/payments/") {
+		what = &o.refused
+	}
+	if !*what {
 		refuse(w, http.StatusConflict, "nothing to resolve")
 		return
 	}
-	o.life = append(o.life, moment{time.Since(o.placed), event.OrderIsCancelled, event.ReasonCustomer})
+	if *what = false; !o.refused && !o.gone {
+		o.life = append(o.life, moment{time.Since(o.placed), event.OrderIsCancelled, event.ReasonCustomer})
+	}
 	answer(w, http.StatusAccepted, struct{}{})
 }
 
@@ -299,10 +321,10 @@ func (s *shop) showPayment(w http.ResponseWriter, r *http.Request) {
 	o := s.find(r)
 	p := paymentBody{Status: "FAILED", Amount: o.total(), Currency: o.body.Currency, ProviderRef: "ch_1"}
 	switch {
-	case o.was(event.OrderPaid) && o.was(event.OrderIsCancelled):
-		p.Status = "REFUNDED"
-	case o.was(event.OrderPaid) && o.was(event.OrderNeedsAttention):
+	case o.was(event.OrderPaid) && o.refused:
 		p.Status = "REFUND_FAILED"
+	case o.was(event.OrderPaid) && (o.was(event.OrderIsCancelled) || o.was(event.OrderNeedsAttention)):
+		p.Status = "REFUNDED"
 	case o.was(event.OrderPaid):
 		p.Status = "SUCCEEDED"
 	case !o.was(event.OrderAwaiting):
@@ -339,7 +361,9 @@ func (s *shop) summary(w http.ResponseWriter, _ *http.Request) {
 			sum.Orders.Delivered++
 			revenue += o.total()
 		case event.OrderNeedsAttention:
-			revenue += o.total()
+			if o.refused {
+				revenue += o.total()
+			}
 		}
 	}
 	answer(w, http.StatusOK, map[string]any{"orders": sum.Orders,
