@@ -15,14 +15,10 @@ func (s *Subscriber) Close() error {
 
 func (s *Subscriber) close() error {
 	s.subs.Close()
-	all := s.all()
-	drainAll(all, 0) // the subscriptions have waited for the handlers already
+	drainAll(s.all(), 0) // the subscriptions have waited for the handlers already
 	s.stop()
 	s.loops.Wait()
-	s.committing.Lock()
-	s.commit(all)
-	s.committing.Unlock()
-
+	// Leaving gives all partitions away, and that commits what is done.
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
 	err := s.client.LeaveGroupContext(ctx)

@@ -72,6 +72,13 @@ func (l *ledger) delivered() int {
 	return l.deliveries
 }
 
+// saw says whether a key's message of that number was delivered.
+func (l *ledger) saw(key string, n int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.first[key], n)
+}
+
 // checkOrder demands that each key's numbers came for the first time as 0, 1, 2 …
 func (l *ledger) checkOrder(t *testing.T, keys, n int) {
 	t.Helper()
