@@ -341,6 +341,11 @@ func (p *interleavingPlay) goOn(c *interleavingCall) {
 	if !wanted {
 		p.reached(answerUnwanted)
 	}
+	// The answer to the commit may have got lost: then the same answer is brought again.
+	p.mustNotCommit(p.node(c.service), "the same answer of "+name+" again", func() {
+		_, err := c.answer()
+		p.must(err)
+	})
 	p.calls = slices.DeleteFunc(p.calls, func(other *interleavingCall) bool { return other == c })
 }
 
@@ -353,10 +358,31 @@ func (p *interleavingPlay) place(i int, o interleavingOrder) {
 		p.t.Fatalf("order %s had been placed before", o.id)
 	}
 	p.placed[o.id] = true
-	// The shop did not hear the answer, and asks again.
-	if created, err = p.services.Order.Place(ctx, o.id, o.command); err != nil || created {
-		p.t.Fatalf("order %s placed again: created %v, %v", o.id, created, err)
+	p.mustNotCommit(p.order, "placing it again", func() {
+		if created, err = p.services.Order.Place(ctx, o.id, o.command); err != nil || created {
+			p.t.Fatalf("order %s placed again: created %v, %v", o.id, created, err)
+		}
+	})
+}
+
+// mustNotCommit does something again, which the store has to recognise.
+func (p *interleavingPlay) mustNotCommit(n interleavingService, what string, again func()) {
+	p.t.Helper()
+	committed := false
+	n.memory().FailWith(func() error { committed = true; return nil })
+	again()
+	n.memory().FailWith(nil)
+	if committed {
+		p.t.Fatalf("%s: %s was committed", n.service(), what)
 	}
+}
+
+func (p *interleavingPlay) restock() {
+	p.stockMoved = true
+	ctx := p.command()
+	restock := func() { p.must(p.services.Inventory.Restock(ctx, interleavingSKUs[0], "", 1)) }
+	restock()
+	p.mustNotCommit(p.stock, "the same restock again", restock)
 }
 
 // hear delivers a message for the first time.
@@ -372,7 +398,7 @@ func (p *interleavingPlay) duplicate(m interleavingMessage) {
 	p.reached(duplicateHeard)
 	n := p.node(m.service)
 	before, levels := n.snapshot(m.event.Key()), p.levels()
-	p.deliver(m)
+	p.mustNotCommit(n, "a duplicate of "+interleavingBrief(m.event), func() { p.deliver(m) })
 	if after := n.snapshot(m.event.Key()); after != before {
 		p.t.Fatalf("a duplicate of %s changed %s:\n%s\n%s", interleavingBrief(m.event), m.service, before, after)
 	}
@@ -400,22 +426,26 @@ func (p *interleavingPlay) failCommit() {
 	})
 }
 
-// cancel is the customer's. The same request may come twice.
+// cancel is the customer's. The same request comes twice.
 func (p *interleavingPlay) cancel(o interleavingOrder) {
 	before, _ := p.order.row(o.id)
 	ctx := p.command()
-	for range 1 + p.draw(2, "twice") {
+	tooLate := before.Status == event.OrderShipped || before.Status == event.OrderDelivered || before.Status == event.OrderNeedsAttention
+	cancel := func() order.Order {
 		after, err := p.services.Order.Cancel(ctx, o.id)
 		var late *order.TooLateError
-		tooLate := before.Status == event.OrderShipped || before.Status == event.OrderDelivered || before.Status == event.OrderNeedsAttention
-		switch {
-		case tooLate && errors.As(err, &late):
-			p.reached(cancelTooLate)
-		case tooLate || err != nil:
+		if tooLate != errors.As(err, &late) || err != nil && !tooLate {
 			p.t.Fatalf("cancelling a %s order: %v", before.Status, err)
-		case after.Status == event.OrderCancelling && before.Status != event.OrderCancelling:
-			p.reached("cancelled in " + string(before.Status))
 		}
+		return after
+	}
+	after := cancel()
+	p.mustNotCommit(p.order, "the same cancel again", func() { cancel() })
+	switch {
+	case tooLate:
+		p.reached(cancelTooLate)
+	case after.Status == event.OrderCancelling && before.Status != event.OrderCancelling:
+		p.reached("cancelled in " + string(before.Status))
 	}
 }
 
