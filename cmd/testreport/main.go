@@ -1,6 +1,6 @@
 // Command testreport reads `go test -json` and prints what a person wants to
 // see of it: a line for each package, everything a failed test said, the tests that
-// were left out and why, and at the end how many passed and failed.
+// were left out, by reason, and at the end how many passed and failed.
 //
 // It exits with 1 if anything failed. Lines that are not JSON are printed as they are.
 package main
@@ -10,7 +10,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,8 +41,8 @@ type id struct{ pkg, test string }
 func report(in io.Reader, out io.Writer) (ok bool, err error) {
 	begin := time.Now()
 	said := map[id]*strings.Builder{} // of tests that are not over
-	var leftOut []string
-	var passed, failed, broken int
+	leftOut := map[string]int{}       // why, and how often
+	var passed, failed, skipped, broken int
 	lines := bufio.NewReader(in) // not a Scanner: a line may be as long as it likes
 	for {
 		text, err := lines.ReadString('\n')
@@ -63,7 +66,8 @@ func report(in io.Reader, out io.Writer) (ok bool, err error) {
 			passed++
 			delete(said, test)
 		case l.Action == "skip" && l.Test != "":
-			leftOut = append(leftOut, spoken(said[test]))
+			skipped++
+			leftOut[reason(spoken(said[test]))]++
 			delete(said, test)
 		case l.Action == "fail" && l.Test != "":
 			failed++
@@ -82,14 +86,29 @@ func report(in io.Reader, out io.Writer) (ok bool, err error) {
 			break
 		}
 	}
-	for _, text := range leftOut {
-		fmt.Fprintf(out, "left out:\n%s", text)
+	for _, why := range slices.Sorted(maps.Keys(leftOut)) {
+		fmt.Fprintf(out, "left out, %d: %s\n", leftOut[why], why)
 	}
-	fmt.Fprintf(out, "%d passed, %d failed, %d left out, in %s\n", passed, failed, len(leftOut), time.Since(begin).Round(time.Second))
+	fmt.Fprintf(out, "%d passed, %d failed, %d left out, in %s\n", passed, failed, skipped, time.Since(begin).Round(time.Second))
 	if passed+failed+broken == 0 {
 		return false, fmt.Errorf("there was no test")
 	}
 	return failed == 0 && broken == 0, nil
+}
+
+// place is where a test said something: file, line, and the space before.
+var place = regexp.MustCompile(`^\s*\S+\.go:\d+: `)
+
+// reason is what a skipped test said, without where, and without its name, so
+// that those with one reason are counted together.
+func reason(said string) string {
+	var words []string
+	for text := range strings.Lines(said) {
+		if !strings.Contains(text, "--- SKIP") {
+			words = append(words, strings.TrimSpace(place.ReplaceAllString(text, "")))
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // spoken drops the lines that only say that a test began.

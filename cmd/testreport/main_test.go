@@ -14,8 +14,11 @@ const (
 {"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\n"}
 {"Action":"pass","Package":"p"}
 `
-	skipped = `{"Action":"output","Package":"p","Test":"TestB","Output":"    b_test.go:1: LEFT OUT: no Java\n"}
+	skipped = `{"Action":"output","Package":"p","Test":"TestB","Output":"    b_test.go:1: no Java\n"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"--- SKIP: TestB (0.00s)\n"}
 {"Action":"skip","Package":"p","Test":"TestB"}
+{"Action":"output","Package":"p","Test":"TestBB","Output":"    b_test.go:7: no Java\n"}
+{"Action":"skip","Package":"p","Test":"TestBB"}
 `
 	bad = `{"Action":"output","Package":"q","Test":"TestC","Output":"    c_test.go:1: 1, want 2\n"}
 {"Action":"fail","Package":"q","Test":"TestC"}
@@ -38,7 +41,7 @@ func TestReport(t *testing.T) {
 		not  string
 	}{
 		"good":            {good, true, []string{"ok  \tp\t0.1s", "1 passed, 0 failed, 0 left out"}, "chatter"},
-		"left out":        {good + skipped, true, []string{"left out:", "no Java", "1 passed, 0 failed, 1 left out"}, "chatter"},
+		"left out":        {good + skipped, true, []string{"left out, 2: no Java\n", "1 passed, 0 failed, 2 left out"}, "chatter"},
 		"a failed test":   {good + bad, false, []string{"1, want 2", "FAIL\tq", "1 passed, 1 failed"}, "chatter"},
 		"a dead package":  {good + died, false, []string{"panic: gone"}, "chatter"},
 		"does not build":  {good + unbuilt, false, []string{"undefined: x"}, "chatter"},
