@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,6 +28,10 @@ const (
 	// kafkaMinSession lets a group give up on a killed member after a second
 	// instead of Kafka's six: on one machine silence means death.
 	kafkaMinSession = time.Second
+	// kafkaRetention is Kafka's own default, seven days. The broker forgets older records only when
+	// it is told to, which happens every kafkaTidyEvery.
+	kafkaRetention = 7 * 24 * time.Hour
+	kafkaTidyEvery = time.Hour
 )
 
 // KafkaConfig says where the embedded broker lives.
@@ -43,6 +48,10 @@ type KafkaConfig struct {
 type Kafka struct {
 	cluster *kfake.Cluster
 	addr    string
+	tidy    *time.Ticker
+	closing sync.Once
+	stop    chan struct{}
+	stopped chan struct{}
 }
 
 // StartKafka starts the broker on what is in its directory. What it has
@@ -58,7 +67,10 @@ func StartKafka(c KafkaConfig) (*Kafka, error) {
 		kfake.SyncWrites(),
 		kfake.ClusterID(uuid.NewString()), // for a new directory; an old one remembers its own
 		kfake.GroupMinSessionTimeout(kafkaMinSession),
-		kfake.BrokerConfigs(map[string]string{"message.max.bytes": strconv.Itoa(kafkaMaxMessage)}),
+		kfake.BrokerConfigs(map[string]string{
+			"message.max.bytes": strconv.Itoa(kafkaMaxMessage),
+			"log.retention.ms":  strconv.FormatInt(kafkaRetention.Milliseconds(), 10),
+		}),
 		kfake.WithLogger(kafkaLogger{}),
 	)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -71,7 +83,25 @@ func StartKafka(c KafkaConfig) (*Kafka, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the embedded Kafka broker on %s: %w", c.Dir, err)
 	}
-	return &Kafka{cluster: cluster, addr: cluster.ListenAddrs()[0]}, nil
+	k := &Kafka{cluster: cluster, addr: cluster.ListenAddrs()[0], tidy: time.NewTicker(kafkaTidyEvery),
+		stop: make(chan struct{}), stopped: make(chan struct{})}
+	go k.forgetOld()
+	return k, nil
+}
+
+// forgetOld keeps the log from growing for ever.
+func (k *Kafka) forgetOld() {
+	defer close(k.stopped)
+	defer k.tidy.Stop()
+	k.cluster.ApplyRetention()
+	for {
+		select {
+		case <-k.tidy.C:
+			k.cluster.ApplyRetention()
+		case <-k.stop:
+			return
+		}
+	}
 }
 
 // Addr is the broker's host:port.
@@ -79,7 +109,11 @@ func (k *Kafka) Addr() string { return k.addr }
 
 // Close saves the groups' state, so that nobody has to join again after a
 // restart, and stops the broker. It may be called again.
-func (k *Kafka) Close() { k.cluster.Close() }
+func (k *Kafka) Close() {
+	k.closing.Do(func() { close(k.stop) })
+	<-k.stopped // asking a closed cluster to forget would block for ever
+	k.cluster.Close()
+}
 
 // kafkaLogger passes on what the broker complains of. What it does is its
 // clients' to log.
