@@ -34,6 +34,13 @@ check: ## vet, and see that everything is formatted
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 
+# Not a part of test: building the linter takes longer than the tests.
+LINTER = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: lint
+lint: ## run golangci-lint; the first time, it is built
+	go run $(LINTER) run
+
 .PHONY: test
 test: check kafka ## everything: all tests, on a real Postgres, the embedded broker and a real Kafka
 	@set -o pipefail; \
