@@ -136,7 +136,11 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 		return nil, nil, err
 	}
 	if err := tx.commit(ctx); err != nil {
-		s.unreserve(claims)
+		// If it did commit, the waits are claimed, and the run that follows finds nothing left to
+		// claim: without this the calls would not be made before the claims' lease is over.
+		if len(claims) > 0 {
+			s.effects.StartInDoubt(claims)
+		}
 		return nil, nil, err
 	}
 	if len(claims) > 0 {

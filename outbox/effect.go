@@ -116,9 +116,14 @@ func (e *Executor[S]) Reserve(n int) int { return e.slots.reserve(n) }
 func (e *Executor[S]) Unreserve(n int) { e.give(n) }
 
 // Start makes the calls of claims that have a place each.
-func (e *Executor[S]) Start(claims []Claim[S]) {
+func (e *Executor[S]) Start(claims []Claim[S]) { e.start(claims, true) }
+
+// StartInDoubt reads the rows first: a call is made if its row waits for it.
+func (e *Executor[S]) StartInDoubt(claims []Claim[S]) { e.start(claims, false) }
+
+func (e *Executor[S]) start(claims []Claim[S], loaded bool) {
 	for _, c := range claims {
-		if !e.slots.begin(func() { e.run(c, true) }) {
+		if !e.slots.begin(func() { e.run(c, loaded) }) {
 			e.give(1) // Run has returned: the claim's lease ends by itself
 		}
 	}

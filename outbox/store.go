@@ -66,6 +66,9 @@ type Starter[S any] interface {
 	Unreserve(n int)
 	// Start hands over claims for places that were reserved. It must not block.
 	Start(claims []Claim[S])
+	// StartInDoubt is Start when it is not known whether the claims were committed: only
+	// those are carried out that the database has.
+	StartInDoubt(claims []Claim[S])
 }
 
 func newStore[S, V any](table Table[S, V], b backend, opts Options) *Store[S, V] {
