@@ -9,7 +9,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"millrace/event"
 	"millrace/httpapi/auth"
 )
 
@@ -73,7 +72,6 @@ func (a *API) authorize(ctx huma.Context, next func(huma.Context)) {
 	identity, err := a.auth.Authenticate(credential)
 	if err != nil {
 		a.log.LogAttrs(ctx.Context(), slog.LevelWarn, "caller refused",
-			slog.String("correlation_id", event.CauseFrom(ctx.Context()).CorrelationID),
 			slog.String("operation", ctx.Operation().OperationID), slog.Any("error", err))
 		a.refuse(ctx, http.StatusUnauthorized, `Bearer error="invalid_token"`, "The credential is not valid.")
 		return

@@ -10,7 +10,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 
-	"millrace/event"
 	"millrace/signature"
 )
 
@@ -34,8 +33,7 @@ func Signed(api huma.API, secret []byte) func(huma.Context, func(huma.Context)) 
 			err = signature.Verify(secret, body, r.Header.Get(signature.Header), time.Now())
 		}
 		if err != nil {
-			slog.WarnContext(ctx.Context(), "a callback was refused", "path", r.URL.Path, "error", err,
-				"correlation_id", event.CauseFrom(ctx.Context()).CorrelationID)
+			slog.WarnContext(ctx.Context(), "a callback was refused", "path", r.URL.Path, "error", err)
 			// A response that cannot be written has nobody left to read it.
 			_ = huma.WriteErr(api, ctx, http.StatusUnauthorized, "The signature is missing, wrong, or too old.")
 			return
