@@ -16,6 +16,7 @@ type interleavingSaid struct {
 	versions map[string]int64 // by publisher
 	once     map[string]bool
 	status   event.OrderStatus // as of the last OrderStatusUpdated
+	reason   event.CancelReason
 	events   []event.Event
 }
 
@@ -82,7 +83,10 @@ func (w *interleavingWorld) note(service string, rec transport.Record, e event.E
 		if e.Previous != said.status {
 			w.t.Fatalf("the order goes from %s to %s, but it was %s", e.Previous, e.Status, said.status)
 		}
-		said.status = e.Status
+		if said.reason != "" && e.Reason != said.reason {
+			w.t.Fatalf("the order says %s, but its first reason was %s", interleavingBrief(e), said.reason)
+		}
+		said.status, said.reason = e.Status, e.Reason
 		if e.Status == event.OrderIsCancelled {
 			w.checkUndone(e.OrderID)
 		}

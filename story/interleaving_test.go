@@ -65,18 +65,21 @@ var interleavingPaths = []string{
 	"ended CANCELLED for DEADLINE", "ended CANCELLED for SHIPMENT_FAILED",
 }
 
-// interleavingRuns is how many interleavings a test plays unless -rapid.checks says
-// otherwise: enough for the rarest path to be reached dozens of times, within ten seconds.
-const interleavingRuns = 2000
+// How many interleavings a test plays unless -rapid.checks says otherwise: enough for
+// the rarest path to be reached more than a dozen times, and some ten seconds for both tests.
+const (
+	runsThatEndWell     = 1500
+	runsThatDoNotMatter = 500
+)
 
 // checkInterleavings runs a property, counts the paths it reaches, and fails if it
 // missed a wanted one in a run of full length.
-func checkInterleavings(t *testing.T, wanted []string, property func(t *rapid.T, reached func(string))) {
+func checkInterleavings(t *testing.T, runs int, wanted []string, property func(t *rapid.T, reached func(string))) {
 	checks := flag.Lookup("rapid.checks")
 	full := checks.Value.String() == checks.DefValue
 	if full {
 		before := checks.Value.String()
-		if err := flag.Set("rapid.checks", strconv.Itoa(interleavingRuns)); err != nil {
+		if err := flag.Set("rapid.checks", strconv.Itoa(runs)); err != nil {
 			t.Fatal(err)
 		}
 		defer func() {
@@ -110,7 +113,7 @@ func checkInterleavings(t *testing.T, wanted []string, property func(t *rapid.T,
 // TestEverySagaEndsWell: orders compete for scarce stock; customers cancel, deadlines fire,
 // calls fail, operators act at any moment. Everything ends, and adds up.
 func TestEverySagaEndsWell(t *testing.T) {
-	checkInterleavings(t, interleavingPaths, func(t *rapid.T, reached func(string)) {
+	checkInterleavings(t, runsThatEndWell, interleavingPaths, func(t *rapid.T, reached func(string)) {
 		scenario := drawInterleavingScenario(t, true)
 		rapid.SyncTest(t, func(t *rapid.T) {
 			w := newInterleavingWorld(t, scenario, reached)
@@ -127,7 +130,7 @@ func TestTheInterleavingDoesNotMatter(t *testing.T) {
 		Orders map[event.OrderID]interleavingEnd
 		Stock  map[string]inventory.Level
 	}
-	checkInterleavings(t, nil, func(t *rapid.T, reached func(string)) {
+	checkInterleavings(t, runsThatDoNotMatter, nil, func(t *rapid.T, reached func(string)) {
 		scenario := drawInterleavingScenario(t, false)
 		play := func(straight bool) end {
 			result := end{Orders: map[event.OrderID]interleavingEnd{}}
