@@ -215,9 +215,9 @@ func (n *node) end() {
 		n.tb.Errorf("read the router's log: %v", err)
 		return
 	}
-	for _, wrong := range []string{"DATA RACE", "panic"} {
+	for _, wrong := range []string{"DATA RACE", "panic", "level=ERROR"} { // an error is one that somebody must look at
 		if strings.Contains(string(text), wrong) {
-			n.tb.Errorf("the router's log says %q", wrong)
+			n.tb.Errorf("the router's log says %q:\n%s", wrong, n.logged(wrong))
 		}
 	}
 	if n.tb.Failed() {

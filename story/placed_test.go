@@ -3,7 +3,6 @@
 package story_test
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -130,15 +129,19 @@ func told(kinds ...event.NoticeKind) string {
 	return strings.Join(text, ", ")
 }
 
-// isNow waits for the order to enter a status. It fails when the order ends otherwise.
+// isNow waits until the order has entered a status; it may have left it again. It fails when the
+// order ends without.
 func (o *placed) isNow(want event.OrderStatus) {
 	o.t.Helper()
 	eventually(o.t, fmt.Sprintf("order %s is %s", o.id, want), func() error {
 		way, err := o.way()
-		if err == nil && !slices.Contains(way, string(want)) {
-			err = fmt.Errorf("so far it went %v", way)
+		if err != nil || slices.Contains(way, string(want)) {
+			return err
 		}
-		return err
+		if slices.Contains(way, string(event.OrderDelivered)) || slices.Contains(way, string(event.OrderIsCancelled)) {
+			o.t.Fatalf("order %s ended without being %s: it went %v", o.id, want, way)
+		}
+		return fmt.Errorf("so far it went %v", way)
 	})
 }
 
@@ -191,7 +194,7 @@ func (o *placed) endsAsOneOf(want ...ending) {
 			o.t.Errorf("order %s does not end as it should (-want +got):\n%s", o.id, gocmp.Diff(w, got))
 		}
 		for _, n := range o.nodes {
-			o.t.Logf("the log of the router with %v about it:\n%s", n.services, n.logged(cmp.Or(o.id, "?")))
+			o.t.Logf("the log of the router with %v about it:\n%s", n.services, n.logged(o.id))
 		}
 		o.t.FailNow()
 	}

@@ -4,7 +4,6 @@ package story_test
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -56,18 +55,23 @@ func without(e ending, status string) ending {
 	return e
 }
 
-// outageLength is the order's deadline, and what the order service would wait beyond it at most.
-const outageLength = 15 * time.Second
-
-func (o *placed) isOlderThan(age time.Duration) {
+// isPaidFor waits until the order is that old, and PAID all the time.
+func (o *placed) isPaidFor(age time.Duration) {
 	o.t.Helper()
-	var view struct{ CreatedAt time.Time }
-	o.do(http.MethodGet, "/orders/"+o.id, nil, nil, http.StatusOK, &view)
-	eventually(o.t, fmt.Sprintf("order %s is older than %v", o.id, age), func() error {
+	eventually(o.t, fmt.Sprintf("order %s is %v old", o.id, age), func() error {
+		var view struct {
+			Status    event.OrderStatus
+			CreatedAt time.Time
+		}
+		if err := o.read("/orders/"+o.id, &view); err != nil {
+			return err
+		}
+		if view.Status != event.OrderPaid {
+			o.t.Fatalf("order %s is %s", o.id, view.Status)
+		}
 		if now := time.Since(view.CreatedAt); now < age {
 			return fmt.Errorf("it is %v old", now)
 		}
 		return nil
 	})
-	o.isNow(event.OrderPaid)
 }

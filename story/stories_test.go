@@ -3,7 +3,6 @@
 package story_test
 
 import (
-	"slices"
 	"testing"
 
 	"millrace/testserver"
@@ -23,7 +22,7 @@ type chapter struct {
 	stories []story
 }
 
-// A transport is how to set it up.
+// carrying is a transport, and how a router is told to use it.
 type carrying struct {
 	name string
 	env  func(*testing.T) settings
@@ -59,7 +58,7 @@ func TestStoriesOnOtherTransports(t *testing.T) {
 // tell tells the chapter's stories on a system of their own.
 func (c chapter) tell(t *testing.T, transport carrying, which func(story) bool) {
 	s := openSystem(t, transport, c.env)
-	for _, one := range slices.Clone(c.stories) {
+	for _, one := range c.stories {
 		if which(one) {
 			t.Run(one.name, func(t *testing.T) {
 				t.Parallel()

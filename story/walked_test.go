@@ -3,7 +3,6 @@
 package story_test
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -79,5 +78,5 @@ func TestEveryEdgeIsWalked(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("no story walks %d of the flow's %d arrows:\n%s", len(left), edges, strings.Join(left, "\n"))
 	}
-	fmt.Printf("%d of %d arrows of the flow were walked\n", edges-len(left), edges)
+	t.Logf("%d of %d arrows of the flow were walked", edges-len(left), edges)
 }
