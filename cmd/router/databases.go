@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"time"
 
-	_ "github.com/lib/pq" // the driver "postgres"
+	"github.com/lib/pq"
 
 	"millrace/config"
 	"millrace/deadletter"
@@ -37,6 +38,9 @@ const (
 	connectionsPerService = 3
 	connectionsShared     = 8
 	connectionIdle        = 5 * time.Minute
+	// connectPatience is for a server that takes a connection and says nothing, unless the address has a
+	// connect_timeout. The driver would wait for ever, whatever the context says.
+	connectPatience = 10 * time.Second
 )
 
 // schemaSteps is one schema and the migrations that make it.
@@ -111,11 +115,43 @@ func (d *database) open(ctx context.Context, cfg config.Config, log *slog.Logger
 	return nil
 }
 
+// checkDatabaseURLs finds the addresses the driver does not understand.
+func checkDatabaseURLs(cfg config.Config) error {
+	for _, name := range cfg.Services {
+		url := cfg.DatabaseURL(name)
+		if !url.IsSet() {
+			continue
+		}
+		if _, err := pq.NewConfig(url.Reveal()); err != nil {
+			setting := "DATABASE_URL"
+			if url != cfg.Database.URL {
+				setting = strings.ToUpper(name) + "_DATABASE_URL"
+			}
+			return fmt.Errorf("%s is wrong: %w", setting, err)
+		}
+	}
+	return nil
+}
+
+// addressOf reads a DSN, and adds the connect_timeout it lacks.
+func addressOf(dsn string) (pq.Config, error) {
+	address, err := pq.NewConfig(dsn)
+	if address.ConnectTimeout == 0 {
+		address.ConnectTimeout = connectPatience
+	}
+	return address, err
+}
+
 func openPool(ctx context.Context, dsn string, limit int) (*sql.DB, error) {
-	db, err := sql.Open("postgres", dsn)
+	address, err := addressOf(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("its address is not readable: %w", err)
 	}
+	connector, err := pq.NewConnectorConfig(address)
+	if err != nil {
+		return nil, fmt.Errorf("its address is not readable: %w", err)
+	}
+	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(limit)
 	db.SetMaxIdleConns(limit) // a statement is prepared once per connection: keep them
 	db.SetConnMaxIdleTime(connectionIdle)

@@ -32,6 +32,7 @@ func main() {
 	embedded.RunFetchChildIfAsked()
 	uuid.EnableRandPool() // ids are made by the thousand; the pool asks the system for bytes in bulk
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait: it ends the process where it stands
 	err := rootCommand().ExecuteContext(ctx)
 	interrupted := ctx.Err() != nil
 	stop()
@@ -66,9 +67,7 @@ outbox carries their events from Postgres to Kafka.
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
 	root.AddCommand(serveCommand(), flowCommand(), migrateCommand(), versionCommand(), demoCommand())
-	for _, cmd := range append([]*cobra.Command{root}, root.Commands()...) {
-		wrapArgs(cmd)
-	}
+	wrapArgs(root)
 	return root
 }
 

@@ -77,6 +77,9 @@ func loadConfig(services []string) (config.Config, *slog.Logger, error) {
 	if len(cfg.Services) == 0 {
 		cfg.Services = config.AllServices()
 	}
+	if err := checkDatabaseURLs(cfg); err != nil {
+		return cfg, nil, usageError{fmt.Errorf("the configuration is wrong:\n%w", err)}
+	}
 	log, err := logging.New(os.Stderr, cfg.Log.Format, cfg.Log.Level)
 	if err != nil {
 		return cfg, nil, usageError{err}

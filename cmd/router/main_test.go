@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+func TestWrongArgumentsAreToldOnce(t *testing.T) {
+	for args, want := range map[string]string{
+		"serve now":      `unknown command "now" for "router serve" (see router serve --help)`,
+		"migrate up now": `unknown command "now" for "router migrate up" (see router migrate up --help)`,
+		"sreve":          `unknown command "sreve" for "router" (see router --help)`,
+	} {
+		root := rootCommand()
+		root.SetArgs(strings.Fields(args))
+		root.SetOut(io.Discard)
+		root.SetErr(io.Discard)
+		err := root.ExecuteContext(t.Context())
+		if !errors.As(err, &usageError{}) || err.Error() != want {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+// Found out before anything is started, and without telling the password.
+func TestDatabaseURLsTheDriverDoesNotUnderstand(t *testing.T) {
+	const url = "postgres://shop:pa55word@127.0.0.1:1/shop"
+	for setting, wrong := range map[string]string{
+		"DATABASE_URL":         url + "?sslmode=maybe",
+		"PAYMENT_DATABASE_URL": url + "?connect_timeout=soon",
+		"ORDER_DATABASE_URL":   strings.Replace(url, ":1/", ":99999/", 1),
+	} {
+		t.Run(setting, func(t *testing.T) {
+			t.Setenv("DATABASE_URL", url)
+			t.Setenv(setting, wrong)
+			_, _, err := loadConfig(nil)
+			if !errors.As(err, &usageError{}) || !strings.Contains(err.Error(), setting+" is wrong: ") || strings.Contains(err.Error(), "pa55word") {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A server that takes connections and says nothing: the driver alone would wait for ever.
+func TestASilentDatabaseIsAnError(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	_, err = openPool(t.Context(), "postgres://shop:pa55word@"+silent.Addr().String()+"/shop?connect_timeout=1", 1)
+	if err == nil || !strings.Contains(err.Error(), "it does not answer") || strings.Contains(err.Error(), "pa55word") {
+		t.Error(err)
+	}
+	if address, err := addressOf("postgres://shop@" + silent.Addr().String() + "/shop"); err != nil || address.ConnectTimeout != connectPatience {
+		t.Errorf("without a connect_timeout: %s, %v", address.ConnectTimeout, err)
+	}
+}
