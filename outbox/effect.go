@@ -53,6 +53,9 @@ type ExecutorOptions[S any] struct {
 	// Zero: there is none. An error counts as lag. It is called once a second, and deadlines fire a
 	// second or a few late because of it. Nil: they fire when they are due.
 	Lag func(context.Context) (time.Time, error)
+	// Grace is how long there must have been no lag before a deadline fires; at least,
+	// and by default, lagGrace. A start counts as lag.
+	Grace time.Duration
 	// Concurrency bounds the calls in flight. 256 when 0.
 	Concurrency int
 	// CallTimeout bounds one call. 10 s when 0; at most half of a claim's lease of 30 s.
@@ -99,7 +102,7 @@ func NewExecutor[S any](db *sql.DB, service string,
 		log:      opts.Logger.With("service", service),
 		metrics:  newEffectMetrics(service),
 		lease:    claimLease, firstRetry: firstAsk, lastRetry: lastAsk, drain: drainTime, lagEvery: lagEvery,
-		horizon: horizon{grace: lagGrace},
+		horizon: horizon{grace: max(opts.Grace, lagGrace)},
 		slots:   newSlots(opts.Concurrency),
 		wake:    make(chan struct{}, 1),
 	}

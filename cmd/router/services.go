@@ -79,9 +79,9 @@ func openStore[S, V any](a *assembly, db *database, table outbox.Table[S, V]) *o
 }
 
 // openExecutor makes what a service's rows wait for happen. lag holds its deadlines back.
-func openExecutor[S, V any](a *assembly, db *database, table outbox.Table[S, V], store *outbox.Store[S, V], perform outbox.Perform[S], lag func(context.Context) (time.Time, error)) error {
+func openExecutor[S, V any](a *assembly, db *database, table outbox.Table[S, V], store *outbox.Store[S, V], perform outbox.Perform[S], lag func(context.Context) (time.Time, error), grace time.Duration) error {
 	executor := outbox.NewExecutor(db.work, table.Service, store.LoadCorrelated, store.UpdateExisting, perform, outbox.ExecutorOptions[S]{
-		Waits: table.Waits, Lag: lag, Concurrency: a.cfg.Effects.Concurrency, CallTimeout: a.cfg.Effects.Timeout, Logger: a.log})
+		Waits: table.Waits, Lag: lag, Grace: grace, Concurrency: a.cfg.Effects.Concurrency, CallTimeout: a.cfg.Effects.Timeout, Logger: a.log})
 	store.StartEffects(executor)
 	a.lineup.add(table.Service+" effects", executor.Run)
 	if err := a.metrics.Register(executor); err != nil {
@@ -98,8 +98,9 @@ func (a *assembly) addOrder(db *database) error {
 	a.routes["order"] = func(api huma.API) {
 		orderhttp.Register(api, a.services.Order, orderpg.NewReads(db.reads), db.relay.Saturated)
 	}
-	// An order is waiting for stock, for money and for a parcel.
-	return openExecutor(a, db, table, store, a.services.Order.Perform, a.lag(db, "order", "inventory", "payment", "shipping"))
+	// An order is waiting for stock, for money and for a parcel. After an outage payment may only just have
+	// been asked: it gets its whole time before the order gives up.
+	return openExecutor(a, db, table, store, a.services.Order.Perform, a.lag(db, "order", "inventory", "payment", "shipping"), a.cfg.Payment.Deadline)
 }
 
 func (a *assembly) addPayment(db *database) error {
@@ -120,7 +121,7 @@ func (a *assembly) addPayment(db *database) error {
 	a.routes["payment"] = func(api huma.API) {
 		paymenthttp.Register(api, a.services.Payment, paymentpg.NewReads(db.reads), []byte(p.CallbackSecret.Reveal()))
 	}
-	return openExecutor(a, db, table, store, a.services.Payment.Perform, a.lag(db, "payment"))
+	return openExecutor(a, db, table, store, a.services.Payment.Perform, a.lag(db, "payment"), 0)
 }
 
 // callbackURL is where the simulated provider calls back: the payment service's own port.
@@ -156,7 +157,7 @@ func (a *assembly) addShipping(db *database) error {
 	a.routes["shipping"] = func(api huma.API) {
 		shippinghttp.Register(api, a.services.Shipping, shippingpg.NewReader(db.reads), []byte(a.cfg.Shipping.CallbackSecret.Reveal()))
 	}
-	return openExecutor(a, db, table, store, a.services.Shipping.Perform, nil)
+	return openExecutor(a, db, table, store, a.services.Shipping.Perform, nil, 0)
 }
 
 func (a *assembly) addNotification(db *database) error {
@@ -169,7 +170,7 @@ func (a *assembly) addNotification(db *database) error {
 	}
 	a.services.Notification = service
 	a.routes["notification"] = func(api huma.API) { notificationhttp.Register(api, notificationpg.NewReader(db.reads)) }
-	return openExecutor(a, db, table, store, service.Perform, nil)
+	return openExecutor(a, db, table, store, service.Perform, nil, 0)
 }
 
 func (a *assembly) addAnalytics(db *database) error {
