@@ -59,7 +59,7 @@ kafka: ## bring the jars of a real Apache Kafka for the tests; needs Java 17 and
 	fi
 
 build/kafka/.complete: pom.xml
-	mvn -q -B -Dstyle.color=never dependency:copy-dependencies
+	mvn -q -B dependency:copy-dependencies
 	@touch $@
 
 .PHONY: generate
