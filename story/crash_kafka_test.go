@@ -1,0 +1,159 @@
+//go:build unix
+
+package story_test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// kafkaProxy stands before a broker in memory, which names the proxy's address as its own.
+type kafkaProxy struct {
+	proxy
+	mu     sync.Mutex
+	decide func(kmsg.Key) fate
+}
+
+// startKafkaProxy starts a broker behind a proxy. Everybody reaches it through the proxy.
+func startKafkaProxy(tb testing.TB) *kafkaProxy {
+	tb.Helper()
+	p := &kafkaProxy{decide: func(kmsg.Key) fate { return forward }}
+	p.pump = p.pumpConnection
+	p.dial = func() (net.Conn, error) { return nil, errCut } // until the broker is there
+	startProxy(tb, &p.proxy)
+	behind := make(chan string, 1)
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(func(network, addr string) (net.Listener, error) {
+		l, err := net.Listen(network, addr)
+		if err != nil {
+			return nil, err
+		}
+		behind <- l.Addr().String()
+		return advertised{l, p.listener.Addr()}, nil
+	}))
+	if err != nil {
+		tb.Fatalf("start a Kafka broker in memory: %v", err)
+	}
+	tb.Cleanup(cluster.Close)
+	broker := <-behind
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dial = func() (net.Conn, error) { return net.Dial("tcp", broker) }
+	return p
+}
+
+// advertised is a listener that goes by another address.
+type advertised struct {
+	net.Listener
+	as net.Addr
+}
+
+func (a advertised) Addr() net.Addr { return a.as }
+
+// when sets who decides from now on. One request at a time is decided about.
+func (p *kafkaProxy) when(decide func(kmsg.Key) fate) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.decide = decide
+}
+
+func (p *kafkaProxy) fateOf(k kmsg.Key) fate {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.decide(k)
+}
+
+// kafkaRequest is a request whose answer is not to arrive.
+type kafkaRequest struct {
+	key     kmsg.Key
+	version int16
+}
+
+func (p *kafkaProxy) pumpConnection(client, server net.Conn) {
+	var (
+		mu        sync.Mutex
+		swallowed = map[uint32]kafkaRequest{} // by correlation id
+	)
+	there := func() error {
+		for r := bufio.NewReader(client); ; {
+			packet, err := readKafka(r)
+			if err != nil {
+				return err
+			}
+			asked := kafkaRequest{kmsg.Key(binary.BigEndian.Uint16(packet[4:])), int16(binary.BigEndian.Uint16(packet[6:]))}
+			switch p.fateOf(asked.key) {
+			case cutBefore:
+				p.hits.Add(1)
+				return errCut
+			case cutAfter:
+				mu.Lock()
+				swallowed[binary.BigEndian.Uint32(packet[8:])] = asked
+				mu.Unlock()
+			}
+			if _, err := server.Write(packet); err != nil {
+				return err
+			}
+		}
+	}
+	back := func() error {
+		for r := bufio.NewReader(server); ; {
+			packet, err := readKafka(r)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			asked, swallow := swallowed[binary.BigEndian.Uint32(packet[4:])]
+			mu.Unlock()
+			if swallow {
+				if carriedOut(asked, packet[8:]) {
+					p.hits.Add(1)
+				}
+				return errCut
+			}
+			if _, err := client.Write(packet); err != nil {
+				return err
+			}
+		}
+	}
+	both(client, server, there, back)
+}
+
+// carriedOut tells whether a broker that was asked to keep records says that it has.
+func carriedOut(asked kafkaRequest, body []byte) bool {
+	answer := kmsg.NewPtrProduceResponse()
+	if asked.key != kmsg.Produce {
+		return true
+	}
+	answer.SetVersion(asked.version)
+	if answer.IsFlexible() {
+		body = body[1:] // the header's tags, of which there are none
+	}
+	if answer.ReadFrom(body) != nil {
+		return false
+	}
+	for _, topic := range answer.Topics {
+		for _, partition := range topic.Partitions {
+			if partition.ErrorCode != 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// readKafka reads one request or answer, with the four bytes of its length.
+func readKafka(r *bufio.Reader) ([]byte, error) {
+	head, err := r.Peek(4)
+	if err != nil {
+		return nil, err
+	}
+	packet := make([]byte, 4+int(binary.BigEndian.Uint32(head)))
+	_, err = io.ReadFull(r, packet)
+	return packet, err
+}

@@ -1,0 +1,216 @@
+//go:build unix
+
+package story_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/testserver"
+)
+
+// ordersPerPoint is how many orders are placed around each crash point.
+const ordersPerPoint = 200
+
+// crashing is a system of its own behind both proxies.
+type crashing struct {
+	*shop
+	node     *node
+	postgres *postgresProxy
+	kafka    *kafkaProxy
+}
+
+// crashesAtOnce is how many systems fail at the same time: each may use 34 of the hundred
+// connections that their Postgres has, and a few more that it has not yet noticed to be cut.
+var crashesAtOnce = make(chan struct{}, 2)
+
+func openCrashing(t *testing.T, env settings) *crashing {
+	t.Helper()
+	crashesAtOnce <- struct{}{}
+	t.Cleanup(func() { <-crashesAtOnce })
+	dsn := testserver.DurablePostgresDSN(t)
+	postgres, through := startPostgresProxy(t, dsn)
+	kafka := startKafkaProxy(t)
+	n := startNode(t, settings{"DATABASE_URL": through, "KAFKA_BROKERS": kafka.addr(), "KAFKA_SESSION_TIMEOUT": "6s"}.with(env))
+	n.showRaces()
+	return &crashing{openShop(t, dsn, n), n, postgres, kafka}
+}
+
+// every is one fate in n for what matches, forward for the rest.
+func every[T any](n int, what fate, matches func(T) bool) func(T) fate {
+	count := 0
+	return func(v T) fate {
+		if !matches(v) {
+			return forward
+		}
+		if count++; count%n != 0 {
+			return forward
+		}
+		return what
+	}
+}
+
+// sometimes is one fate, at random, for that share of what matches. A call that takes two
+// statements would fail for ever if every second one did.
+func sometimes[T any](share float64, what fate, matches func(T) bool) func(T) fate {
+	random := rand.New(rand.NewPCG(1, 1))
+	return func(v T) fate {
+		if !matches(v) || random.Float64() > share {
+			return forward
+		}
+		return what
+	}
+}
+
+// butOneIn is a fate for all that matches but one in n. database/sql tries what fails on a broken
+// connection three times in all, so with n = 4 the caller gets to see it.
+func butOneIn[T any](n int, what fate, matches func(T) bool) func(T) fate {
+	spare := every(n, what, matches)
+	return func(v T) fate {
+		if !matches(v) || spare(v) == what {
+			return forward
+		}
+		return what
+	}
+}
+
+// isCommit is the end of a transaction of ours; the provider's are another point.
+func isCommit(s statement) bool { return s.text == "COMMIT" && !s.touches("provider.accounts") }
+
+// isLedger is what makes a change of the provider's books durable.
+func isLedger(s statement) bool {
+	return len(s.text) > 6 && s.text[:6] == "INSERT" && s.touches("provider.accounts") || s.text == "COMMIT" && s.touches("UPDATE provider.accounts")
+}
+
+func isOutboxDelete(s statement) bool { return s.touches("DELETE FROM millrace.outbox") }
+
+// crashPoints are the places at which a connection ends, again and again, with many orders
+// under way. Offsets have a test of their own, since only a restart shows what they are for.
+var crashPoints = []struct {
+	name     string
+	postgres func(statement) fate
+	kafka    func(kmsg.Key) fate
+	env      settings
+	// repeats says that the point leaves records in Kafka twice, which shows that it was hit
+	// where it hurts.
+	repeats bool
+}{
+	{name: "before a commit", postgres: every(5, cutBefore, isCommit)},
+	{name: "after a commit, before its answer", postgres: every(5, cutAfter, isCommit)},
+	{name: "after publishing, before the delete", postgres: butOneIn(4, cutBefore, isOutboxDelete), repeats: true},
+	{name: "the broker has the records, its answer is lost", kafka: every(3, cutAfter, func(k kmsg.Key) bool { return k == kmsg.Produce })},
+	// It is the provider that is hard to reach here: neither breaker nor deadline should notice.
+	{name: "the provider has acted, its answer is lost", postgres: sometimes(0.4, cutAfter, isLedger),
+		env: settings{"PROVIDER_BREAKER_MIN_CALLS": "1000000", "PAYMENT_DEADLINE": "2m", "ORDER_DEADLINE": "3m"}},
+}
+
+func TestCrashPoints(t *testing.T) {
+	for _, point := range crashPoints {
+		t.Run(point.name, func(t *testing.T) {
+			t.Parallel()
+			s := openCrashing(t, point.env)
+			var hits func() int64
+			if point.postgres != nil {
+				s.postgres.when(point.postgres)
+				hits = s.postgres.hits.Load
+			} else {
+				s.kafka.when(point.kafka)
+				hits = s.kafka.hits.Load
+			}
+			r := s.startCrowd(ordersPerPoint, 0)
+			duplicates := r.addsUp(s.kafka.addr())
+			t.Logf("hit %d times", hits())
+			if hits() == 0 {
+				t.Error("the point was never hit")
+			}
+			if point.repeats && duplicates == 0 {
+				t.Error("no record was published twice: the point was not hit where it hurts")
+			}
+		})
+	}
+}
+
+// What was done but not committed to Kafka is delivered again after a restart, all of it, and
+// changes nothing.
+func TestCrashAfterEffectBeforeOffset(t *testing.T) {
+	t.Parallel()
+	s := openCrashing(t, nil)
+	s.kafka.when(every(1, cutBefore, func(k kmsg.Key) bool { return k == kmsg.OffsetCommit }))
+	r := s.startCrowd(ordersPerPoint, 0)
+	r.allEnd()
+	eventually(t, "nothing is on its way to Kafka", func() error { return nothingLeft(s.books) })
+	before, err := readLog(s.kafka.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.node.crash()
+	if s.kafka.hits.Load() == 0 {
+		t.Fatal("no offset was held back")
+	}
+	s.kafka.when(every(1, forward, func(kmsg.Key) bool { return false }))
+	s.node.start()
+	r.addsUp(s.kafka.addr())
+	after, err := readLog(s.kafka.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(after) != len(before) {
+		t.Errorf("%d records before the restart, %d after: something was done again", len(before), len(after))
+	}
+	// Analytics alone hears every record.
+	again := s.node.handled()
+	if again < len(before) {
+		t.Errorf("%d messages were handled after the restart, want %d at least", again, len(before))
+	}
+	t.Logf("%d commits of offsets were cut off, %d messages were handled again", s.kafka.hits.Load(), again)
+}
+
+const (
+	// kills is how often the router is killed while it works.
+	kills = 10
+	// ordersWhileKilled last longer than the kills.
+	ordersWhileKilled = 400
+	// killedWithin is the longest a router runs: longer than the group takes to give up the one
+	// before, so that some are killed while they catch up.
+	killedWithin = 9 * time.Second
+)
+
+func TestCrashByKillMinusNine(t *testing.T) {
+	t.Parallel()
+	s := openCrashing(t, nil)
+	r := s.startCrowd(ordersWhileKilled, customersAtOnce*kills*killedWithin/2/ordersWhileKilled)
+	random := randomly(t)
+	for i := range kills {
+		after := time.Duration(random.Int64N(int64(killedWithin)))
+		<-time.After(after)
+		s.node.crash()
+		underWay, err := r.underWay()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("kill %d, %v after the start, with %d orders under way", i+1, after.Round(time.Millisecond), underWay)
+		if underWay == 0 && i > 0 {
+			t.Error("nothing was under way")
+		}
+		s.node.start()
+	}
+	r.addsUp(s.kafka.addr())
+}
+
+// The embedded broker and the private database go down with the router, and come up again
+// with everything in them.
+func TestCrashOfEverythingEmbedded(t *testing.T) {
+	t.Parallel()
+	n := prepareNode(t, settings{"EMBEDDED_KAFKA_PORT": portText(freePort(t))})
+	n.start()
+	kafka, dsn := n.embedded()
+	s := openShop(t, dsn, n)
+	r := s.startCrowd(ordersPerPoint, 100*time.Millisecond)
+	eventually(t, "some orders are under way", func() error { return r.atLeast(ordersPerPoint / 4) })
+	n.crash()
+	n.start()
+	r.addsUp(kafka)
+}
