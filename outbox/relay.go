@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -154,13 +155,13 @@ func (r *Relay) work(ctx context.Context) {
 
 // step does one batch. more means that rows were published, so that a pause would be wrong.
 func (r *Relay) step(ctx context.Context, s *shift) (more bool, err error) {
-	now := time.Now()
-	if len(s.held.lanes) > 0 && now.After(s.held.probeAt) {
+	if len(s.held.lanes) > 0 && time.Now().After(s.held.probeAt) {
 		if err := r.probe(ctx, s); err != nil {
 			return false, err
 		}
 	}
-	s.begin(now)
+	began := time.Now()
+	s.begin(began)
 	rows, full, err := r.table.page(ctx, s.next, &s.seen)
 	if err != nil {
 		return false, err
@@ -179,10 +180,11 @@ func (r *Relay) step(ctx context.Context, s *shift) (more bool, err error) {
 	if err := r.settle(ctx, s, result, behind); err != nil {
 		return false, err
 	}
-	now = time.Now()
+	now := time.Now()
 	for i := range rows {
 		s.seen.saw(rows[i].id, now)
 	}
+	s.seen.looked(lookedUpTo(rows, full), began)
 	s.end(rows, full)
 	r.backlog.raise(s.seen.highest)
 	switch {
@@ -192,6 +194,18 @@ func (r *Relay) step(ctx context.Context, s *shift) (more bool, err error) {
 		return false, ctx.Err()
 	}
 	return full || len(result.acked) > 0, nil
+}
+
+// lookedUpTo is the id up to which a page shows all that is visible.
+func lookedUpTo(rows []outboxRow, full bool) int64 {
+	switch {
+	case !full:
+		return math.MaxInt64
+	case len(rows) == 0:
+		return 0
+	default:
+		return rows[len(rows)-1].id
+	}
 }
 
 // settle deletes what was acknowledged and notes what was not.

@@ -65,9 +65,15 @@ func (g *gaps) saw(id int64, now time.Time) {
 	g.open = slices.Replace(g.open, i, i+1, rest...)
 }
 
+// looked records that all up to an id was read by a look begun at began, and forgets the gaps in
+// which nothing could appear after it. Time alone must not close a gap: a batch may take longer
+// than gapLifetime, and what appeared meanwhile has to be read before the later rows of its key.
+func (g *gaps) looked(upTo int64, began time.Time) {
+	g.open = slices.DeleteFunc(g.open, func(e gap) bool { return e.hi <= upTo && began.Sub(e.since) >= gapLifetime })
+}
+
 // ranges are the gaps at or below an id, as the lowest and highest id of each.
-func (g *gaps) ranges(upTo int64, now time.Time) (lo, hi []int64) {
-	g.open = slices.DeleteFunc(g.open, func(e gap) bool { return now.Sub(e.since) >= gapLifetime })
+func (g *gaps) ranges(upTo int64) (lo, hi []int64) {
 	for _, e := range g.open {
 		if e.lo > upTo {
 			break

@@ -90,7 +90,7 @@ type outboxTable struct {
 // visible, in the order of their ids; full means that there may be more.
 func (t *outboxTable) page(ctx context.Context, after int64, seen *gaps) (rows []outboxRow, full bool, err error) {
 	var cut bool
-	if lo, hi := seen.ranges(after, time.Now()); len(lo) == 0 {
+	if lo, hi := seen.ranges(after); len(lo) == 0 {
 		rows, cut, err = t.query(ctx, nextRows, after, t.limit)
 	} else {
 		rows, cut, err = t.query(ctx, gapRows, after, t.limit, pq.Array(lo), pq.Array(hi))
