@@ -38,17 +38,6 @@ func (o *placed) endsApartFromStock(want ending) {
 	o.ends(want)
 }
 
-func (o *placed) stockIs(status string) {
-	o.t.Helper()
-	eventually(o.t, "the stock of order "+o.id+" is "+status, func() error {
-		var now ending
-		if err := o.looksHeld(&now); err != nil {
-			return err
-		}
-		return lastIs(now.Stock, status)
-	})
-}
-
 // without is an ending whose order passed by a status.
 func without(e ending, status string) ending {
 	e.Way = strings.ReplaceAll(e.Way, status, "")

@@ -37,28 +37,6 @@ func (o *placed) isBeingPacked() {
 	o.parcelIs("PREPARING")
 }
 
-func (o *placed) parcelIs(status string) {
-	o.t.Helper()
-	eventually(o.t, "the parcel of order "+o.id+" is "+status, func() error {
-		var now ending
-		if err := o.looksShipped(&now); err != nil {
-			return err
-		}
-		return lastIs(now.Parcel, status)
-	})
-}
-
-func (o *placed) paymentIs(status string) {
-	o.t.Helper()
-	eventually(o.t, "the payment of order "+o.id+" is "+status, func() error {
-		p, err := o.payment()
-		if err != nil {
-			return err
-		}
-		return lastIs(p.Status, status)
-	})
-}
-
 // carrierSays is a callback of the carrier; it tells whether it counted.
 func (o *placed) carrierSays(eventID, status string) (applied bool) {
 	o.t.Helper()
