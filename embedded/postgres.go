@@ -27,6 +27,10 @@ const (
 	// takes most of it: at most a gigabyte (max_wal_size), which a slow disk
 	// reads in a minute.
 	postgresReadyTimeout = 2 * time.Minute
+	// orphansPatience is how long a killed server's children may take to notice that it
+	// is gone; orphansPoll how often to try.
+	orphansPatience = 10 * time.Second
+	orphansPoll     = 200 * time.Millisecond
 	// postgresStopPatience is for the checkpoint a fast stop writes: the dirty
 	// part of 128 MB of buffers, on a slow disk.
 	postgresStopPatience = 30 * time.Second
@@ -90,7 +94,23 @@ func StartPostgres(ctx context.Context, c PostgresConfig) (*Postgres, error) {
 		return nil, err
 	}
 
-	cmd := run.command(binaries.path("postgres"), serverArgs(cluster, socket, c.Throwaway)...)
+	for begin := time.Now(); ; {
+		p, err := launch(ctx, run, binaries, dir, cluster, socket, c.Throwaway)
+		// A killed postmaster's children live on for a moment, and hold its shared memory.
+		if err == nil || !strings.Contains(err.Error(), "shared memory block") || time.Since(begin) > orphansPatience {
+			return p, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(orphansPoll):
+		}
+	}
+}
+
+// launch starts the server once.
+func launch(ctx context.Context, run account, b binaries, dir, cluster, socket string, throwaway bool) (*Postgres, error) {
+	cmd := run.command(b.path("postgres"), serverArgs(cluster, socket, throwaway)...)
 	cmd.Dir = dir
 	process, err := child.Start(cmd, syscall.SIGINT, filepath.Join(dir, "server.log")) // SIGINT asks for a fast stop
 	if err != nil {
