@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,12 +113,20 @@ func problem(t *testing.T, w *httptest.ResponseRecorder, status int, instance st
 	return p
 }
 
+// starting is what Postgres says while it recovers: 57P03.
+type starting struct{}
+
+func (starting) Error() string    { return "the database system is starting up" }
+func (starting) SQLState() string { return "57P03" }
+
 func TestEveryErrorIsAProblem(t *testing.T) {
 	api, _ := newAPI(t, httpapi.Config{})
 	for path, err := range map[string]error{
 		"/unknown":   fmt.Errorf("load: %w", event.ErrUnknownOrder),
 		"/no-id":     event.ErrNotAnOrderID,
 		"/late":      fmt.Errorf("update: %w", context.DeadlineExceeded),
+		"/away":      fmt.Errorf("read: %w", &net.OpError{Op: "dial", Net: "unix", Err: syscall.ECONNREFUSED}),
+		"/starting":  fmt.Errorf("read: %w", starting{}),
 		"/full":      httpapi.Unavailable("The outbox is full.", 1500*time.Millisecond),
 		"/conflict":  huma.Error409Conflict("The parcel has left."),
 		"/bug":       errors.New(`pq: syntax error near "hunter2"`),
@@ -137,6 +147,8 @@ func TestEveryErrorIsAProblem(t *testing.T) {
 		{"GET", "/unknown", 404, [2]string{}},
 		{"GET", "/no-id", 404, [2]string{}},
 		{"GET", "/late", 503, [2]string{"Retry-After", "1"}},
+		{"GET", "/away", 503, [2]string{"Retry-After", "1"}},
+		{"GET", "/starting", 503, [2]string{"Retry-After", "1"}},
 		{"GET", "/full", 503, [2]string{"Retry-After", "2"}},
 		{"GET", "/conflict", 409, [2]string{}},
 		{"GET", "/too-many", 429, [2]string{}},

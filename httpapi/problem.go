@@ -2,9 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -105,6 +108,9 @@ func problemOf(ctx context.Context, err error) (p *Problem, retryAfter time.Dura
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return newProblem(http.StatusServiceUnavailable,
 			"The request did not finish in time; it may still take effect. Repeat it with the same Idempotency-Key."), retryAfterTimeout
+	case away(err):
+		slog.WarnContext(ctx, "a request found the database away", "error", err)
+		return newProblem(http.StatusServiceUnavailable, "The database cannot be reached at the moment."), retryAfterTimeout
 	}
 	id := event.CauseFrom(ctx).CorrelationID
 	if entry := entryFrom(ctx); entry != nil {
@@ -113,6 +119,20 @@ func problemOf(ctx context.Context, err error) (p *Problem, retryAfter time.Dura
 		slog.ErrorContext(ctx, "request failed", "error", err)
 	}
 	return newProblem(http.StatusInternalServerError, "An unexpected error occurred. It is in the log under correlation id "+id+"."), 0
+}
+
+// away tells an error of a connection, or of a server that is stopping, starting or
+// full, from one of the request. SQLSTATE classes are Postgres's.
+func away(err error) bool {
+	if state, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err); ok {
+		class := state.SQLState()[:min(2, len(state.SQLState()))]
+		return class == "08" || class == "53" || class == "57"
+	}
+	_, ok := errors.AsType[*net.OpError](err)
+	return ok || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // Unavailable is the answer 503 with Retry-After, rounded up to whole seconds,
