@@ -74,7 +74,8 @@ func (r *Relay) Wake() {
 	}
 }
 
-// Run relays until ctx ends: then it finishes the batch at hand, releases the lease and returns nil.
+// Run relays until ctx ends: then it sends what has been committed by then, for lastPass at the
+// most, releases the lease and returns nil.
 func (r *Relay) Run(ctx context.Context) error {
 	watched := make(chan struct{})
 	go func() {
@@ -150,6 +151,20 @@ func (r *Relay) work(ctx context.Context) {
 				poll = min(time.Duration(float64(poll)*pollGrowth), maxPoll)
 			}
 		}
+	}
+	r.finish(ctx, s)
+}
+
+// lastPass bounds what a relay that is told to stop still sends.
+const lastPass = 2 * time.Second
+
+// finish sends what has been committed before the end: other processes should not have to
+// wait for this one's return to hear of it.
+func (r *Relay) finish(ctx context.Context, s *shift) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPass)
+	defer cancel()
+	for more, err := true, error(nil); more && err == nil; {
+		more, err = r.step(ctx, s) // an error leaves the rows to the next relay
 	}
 }
 
