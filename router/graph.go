@@ -1,5 +1,5 @@
 // Package router is how messages reach the services: the flow on one screen, the
-// middleware in one file, every URL in one more, and the little that binds them to Watermill.
+// middleware in one file, and the little that binds them to Watermill.
 package router
 
 import (
