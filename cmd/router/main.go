@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 	"github.com/spf13/cobra"
 
 	"millrace/embedded"
@@ -41,12 +42,20 @@ func main() {
 	case errors.As(err, &usageError{}):
 		fmt.Fprintln(os.Stderr, "router:", err)
 		os.Exit(exitUsage)
-	case interrupted && errors.Is(err, context.Canceled):
+	case interrupted && isInterruption(err):
 		os.Exit(exitInterrupted)
 	default:
 		fmt.Fprintln(os.Stderr, "router:", err)
 		os.Exit(exitFailed)
 	}
+}
+
+// isInterruption tells whether err is what becomes of a call when its context ends. Postgres has
+// its own word for it.
+func isInterruption(err error) bool {
+	const queryCanceled = "57014"
+	var refused *pq.Error
+	return errors.Is(err, context.Canceled) || errors.As(err, &refused) && refused.Code == queryCanceled
 }
 
 func rootCommand() *cobra.Command {

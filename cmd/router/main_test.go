@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/lib/pq"
 )
 
 func TestWrongArgumentsAreToldOnce(t *testing.T) {
@@ -57,5 +61,18 @@ func TestASilentDatabaseIsAnError(t *testing.T) {
 	}
 	if address, err := addressOf("postgres://shop@" + silent.Addr().String() + "/shop"); err != nil || address.ConnectTimeout != connectPatience {
 		t.Errorf("without a connect_timeout: %s, %v", address.ConnectTimeout, err)
+	}
+}
+
+func TestInterruptedOrFailed(t *testing.T) {
+	for err, want := range map[error]bool{
+		fmt.Errorf("ask: %w", context.Canceled):                                              true,
+		fmt.Errorf("migrate: %w", errors.Join(&pq.Error{Code: "57014"}, errors.New("tidy"))): true,
+		&pq.Error{Code: "57P01"}:                                                             false,
+		errors.New("a taken port"):                                                           false,
+	} {
+		if isInterruption(err) != want {
+			t.Errorf("%v: want %v", err, want)
+		}
 	}
 }
