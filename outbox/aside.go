@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"slices"
 
 	"millrace/event"
 )
@@ -19,52 +20,56 @@ const maxAside = 4
 // order, while the others go on.
 type setAside[S, V any] struct{ members []*member[S, V] }
 
-// later decides about updates that found their row held.
+// later decides about updates that found their row held: they go in front of all that came
+// after them, in the queue or in that of their order.
 func (s *Store[S, V]) later(ctx context.Context, held []*member[S, V]) {
 	if len(held) == 0 {
 		return
 	}
-	var again []*member[S, V]
 	s.mu.Lock()
+	s.queue = slices.Concat(held, s.queue) // of its own: held is looped over
 	for _, m := range held {
 		m.held++
-		switch aside, ok := s.set[m.id]; {
-		case ok && m.id != "":
-			aside.members = append(aside.members, m)
-		case m.held < maxHeld:
-			again = append(again, m)
-		default:
+		if _, ok := s.set[m.id]; ok || m.held >= maxHeld {
 			s.setAsideLocked(ctx, m)
 		}
 	}
 	s.mu.Unlock()
-	s.putBack(again)
+	s.signal()
 }
 
-// setAsideLocked opens a queue for m's order, moves what is queued behind m into
-// it, and starts its transaction. An update of side rows alone has no order to keep.
+// setAsideLocked moves m, and what is queued for m's order, into a queue of that order's own,
+// and starts its transaction. An update of side rows alone has no order to keep.
 func (s *Store[S, V]) setAsideLocked(ctx context.Context, m *member[S, V]) {
-	aside := &setAside[S, V]{members: []*member[S, V]{m}}
+	var members []*member[S, V]
+	rest := s.queue[:0]
+	for _, queued := range s.queue {
+		if queued == m || m.id != "" && queued.id == m.id {
+			members = append(members, queued)
+		} else {
+			rest = append(rest, queued)
+		}
+	}
+	clear(s.queue[len(rest):])
+	s.queue = rest
+	if aside, ok := s.set[m.id]; ok {
+		aside.members = append(members, aside.members...)
+		return
+	}
+	aside := &setAside[S, V]{members: members}
 	if m.id != "" {
 		s.set[m.id] = aside
-		rest := s.queue[:0]
-		for _, queued := range s.queue {
-			if queued.id == m.id {
-				aside.members = append(aside.members, queued)
-			} else {
-				rest = append(rest, queued)
-			}
-		}
-		clear(s.queue[len(rest):])
-		s.queue = rest
 		s.log.WarnContext(ctx, "a row is held by somebody else; its order waits, the others go on", "order_id", m.id)
 	}
 	s.running.Go(func() { s.runAside(ctx, m.id, aside) })
 }
 
 func (s *Store[S, V]) runAside(ctx context.Context, id event.OrderID, aside *setAside[S, V]) {
-	s.aside <- struct{}{}
-	defer func() { <-s.aside }()
+	select {
+	case s.aside <- struct{}{}:
+		defer func() { <-s.aside }()
+	case <-ctx.Done():
+	}
 	for {
 		s.mu.Lock()
 		n := min(len(aside.members), maxBatch)
@@ -78,6 +83,14 @@ func (s *Store[S, V]) runAside(ctx context.Context, id event.OrderID, aside *set
 			return
 		}
 		s.mu.Unlock()
-		s.commit(ctx, batch, lockOptions{wait: true})
+		if batch = s.stillWanted(ctx, batch); len(batch) > 0 {
+			s.commit(ctx, batch, lockOptions{wait: true})
+		}
 	}
+}
+
+// add queues an update behind the others of its order. Those whose callers have left do not
+// gather here, however long the row is held.
+func (a *setAside[S, V]) add(m *member[S, V]) {
+	a.members = append(slices.DeleteFunc(a.members, func(m *member[S, V]) bool { return m.ctx.Err() != nil }), m)
 }

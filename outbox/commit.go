@@ -21,6 +21,11 @@ type lockOptions struct {
 // commit (the answer to COMMIT can get lost) is then found processed. Only errors that
 // the data itself causes are hunted down to the one guilty member, so that the others get through.
 func (s *Store[S, V]) commit(ctx context.Context, batch []*member[S, V], opts lockOptions) {
+	s.later(ctx, s.settle(ctx, batch, opts))
+}
+
+// settle answers every member of a batch but those it returns: their row is held elsewhere.
+func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lockOptions) (held []*member[S, V]) {
 	pause := retryAfterFailure
 	for {
 		held, answers, err := s.attempt(ctx, batch, opts)
@@ -28,17 +33,15 @@ func (s *Store[S, V]) commit(ctx context.Context, batch []*member[S, V], opts lo
 			for _, a := range answers {
 				a.member.done <- a.err
 			}
-			s.later(ctx, held)
-			return
+			return held
 		}
 		switch kindOf(err) {
 		case guilty:
 			if len(batch) == 1 {
 				batch[0].done <- &RefusedError{err}
-				return
+				return nil
 			}
-			s.split(ctx, batch, opts)
-			return
+			return s.split(ctx, batch, opts)
 		case lockTimeout:
 			switch {
 			case opts.wait: // set aside already: the row is still held, ask again
@@ -47,17 +50,15 @@ func (s *Store[S, V]) commit(ctx context.Context, batch []*member[S, V], opts lo
 				continue
 			case len(batch) == 1:
 				batch[0].held = maxHeld
-				s.later(ctx, batch)
-				return
+				return []*member[S, V]{batch[0]}
 			default:
-				s.split(ctx, batch, opts)
-				return
+				return s.split(ctx, batch, opts)
 			}
 		default:
 			s.log.WarnContext(ctx, "the database refused a transaction; trying again", "updates", len(batch), "in", pause, "error", err)
 		}
 		if batch = s.stillWanted(ctx, batch); len(batch) == 0 {
-			return
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -67,10 +68,27 @@ func (s *Store[S, V]) commit(ctx context.Context, batch []*member[S, V], opts lo
 	}
 }
 
-func (s *Store[S, V]) split(ctx context.Context, batch []*member[S, V], opts lockOptions) {
+// split settles the two halves one after the other. What finds its row held in the first takes
+// with it what comes later for the same order in the second.
+func (s *Store[S, V]) split(ctx context.Context, batch []*member[S, V], opts lockOptions) (held []*member[S, V]) {
 	half := len(batch) / 2
-	s.commit(ctx, batch[:half], opts)
-	s.commit(ctx, batch[half:], opts)
+	held = s.settle(ctx, batch[:half], opts)
+	waiting := map[event.OrderID]bool{}
+	for _, m := range held {
+		waiting[m.id] = m.id != ""
+	}
+	var free []*member[S, V]
+	for _, m := range batch[half:] {
+		if waiting[m.id] {
+			held = append(held, m)
+		} else {
+			free = append(free, m)
+		}
+	}
+	if len(free) == 0 {
+		return held
+	}
+	return append(held, s.settle(ctx, free, opts)...)
 }
 
 // stillWanted drops members whose caller has left; with the store's own end, all of them.

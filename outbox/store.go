@@ -162,7 +162,7 @@ func (s *Store[S, V]) do(ctx context.Context, m *member[S, V]) error {
 		return ErrStopped
 	}
 	if held, ok := s.set[m.id]; ok && m.id != "" {
-		held.members = append(held.members, m)
+		held.add(m)
 	} else {
 		s.queue = append(s.queue, m)
 	}
@@ -237,14 +237,6 @@ func (s *Store[S, V]) take() []*member[S, V] {
 	clear(s.queue[rest:])
 	s.queue = s.queue[:rest]
 	return batch
-}
-
-// putBack queues updates whose row was held in front of everything else.
-func (s *Store[S, V]) putBack(members []*member[S, V]) {
-	s.mu.Lock()
-	s.queue = append(members, s.queue...)
-	s.mu.Unlock()
-	s.signal()
 }
 
 // member is one caller's update.
