@@ -202,11 +202,8 @@ func (r *Relay) step(ctx context.Context, s *shift) (more bool, err error) {
 	s.seen.looked(lookedUpTo(rows, full), began)
 	s.end(rows, full)
 	r.backlog.raise(s.seen.highest)
-	switch {
-	case len(result.failed) > 0 && len(result.acked) == 0:
+	if len(result.failed) > 0 && len(result.acked) == 0 {
 		return false, fmt.Errorf("%w, of %d rows tried: %w", errRefused, result.tried, result.failed[0].err)
-	case ctx.Err() != nil:
-		return false, ctx.Err()
 	}
 	return full || len(result.acked) > 0, nil
 }
@@ -233,7 +230,7 @@ func (r *Relay) settle(ctx context.Context, s *shift, result sent, behind []int6
 		return err
 	}
 	if ctx.Err() != nil {
-		return nil // failures of a relay that is being stopped say nothing
+		return ctx.Err() // failures of a relay that is being stopped say nothing: nothing was read
 	}
 	first, unsendable := s.held.hold(result.failed, time.Now())
 	for _, f := range first {
@@ -268,9 +265,6 @@ func (r *Relay) probe(ctx context.Context, s *shift) error {
 	result := publish(ctx, r.publisher, rows)
 	if err := r.settle(ctx, s, result, nil); err != nil {
 		return err
-	}
-	if ctx.Err() != nil {
-		return nil
 	}
 	got := setOf(result.acked)
 	var left []int64
