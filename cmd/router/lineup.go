@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // lineup runs the parts of the process. They start in the order they were added and stop
 // in the opposite one, each when the ones added after it have ended: what takes work in
 // stops before what finishes it.
-type lineup struct{ parts []part }
+type lineup struct {
+	parts []part
+	// patience is how long stopping may take, all parts together.
+	patience time.Duration
+}
 
 type part struct {
 	name string
@@ -21,7 +26,9 @@ func (l *lineup) add(name string, run func(context.Context) error) {
 	l.parts = append(l.parts, part{name, run})
 }
 
-// run returns when all parts have ended: after ctx has, or because one of them did.
+// run returns when all parts have ended: after ctx has, or because one of them did. What
+// does not end in time, because a server it talks to says nothing any more, is left behind:
+// nothing is lost by that, for the next start goes on where the database and the broker stand.
 func (l *lineup) run(ctx context.Context) error {
 	ended := make(chan error, len(l.parts))
 	cancels := make([]context.CancelFunc, len(l.parts))
@@ -43,11 +50,21 @@ func (l *lineup) run(ctx context.Context) error {
 	case <-ctx.Done():
 	case first = <-ended:
 	}
+	var errs []error
+	late := time.After(l.patience)
 	for i := len(l.parts) - 1; i >= 0; i-- {
 		cancels[i]()
-		<-done[i]
+		select {
+		case <-done[i]:
+			continue
+		case <-late:
+		}
+		for _, cancel := range cancels[:i] {
+			cancel()
+		}
+		errs = append(errs, fmt.Errorf("stop: %s did not end within %s and was left behind", l.parts[i].name, l.patience))
+		break
 	}
-	var errs []error
 	for range len(l.parts) {
 		select {
 		case err := <-ended:

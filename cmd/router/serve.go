@@ -24,6 +24,9 @@ import (
 	"millrace/transport"
 )
 
+// stopPatience is for what has to stop after requests and messages: stores, effects, relays.
+const stopPatience = 10 * time.Second
+
 func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -116,7 +119,8 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, acceptClust
 	if err := t.EnsureTopics(ctx, cfg.Kafka.Partitions, flow.Topics()...); err != nil {
 		return err
 	}
-	var parts lineup
+	// Requests and messages have the time-out each; the rest takes milliseconds, with servers that answer.
+	parts := lineup{patience: 2*cfg.ShutdownTimeout + stopPatience}
 	parts.add("servers", s.died)
 	databases, err := openDatabases(ctx, cfg, s, t, &parts, cluster, acceptCluster, metrics, log, &c)
 	if err != nil {
