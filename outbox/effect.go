@@ -119,16 +119,28 @@ func (e *Executor[S]) Reserve(n int) int { return e.slots.reserve(n) }
 func (e *Executor[S]) Unreserve(n int) { e.give(n) }
 
 // Start makes the calls of claims that have a place each.
-func (e *Executor[S]) Start(claims []Claim[S]) { e.start(claims, true) }
-
-// StartInDoubt reads the rows first: a call is made if its row waits for it.
-func (e *Executor[S]) StartInDoubt(claims []Claim[S]) { e.start(claims, false) }
-
-func (e *Executor[S]) start(claims []Claim[S], loaded bool) {
+func (e *Executor[S]) Start(claims []Claim[S]) {
 	for _, c := range claims {
-		if !e.slots.begin(func() { e.run(c, loaded) }) {
-			e.give(1) // Run has returned: the claim's lease ends by itself
-		}
+		e.inPlace(func() { e.run(c, true) })
+	}
+}
+
+// StartInDoubt makes those claims due again at once that were committed. They are then found
+// in the table: a call made from here could be the second one of its attempt, because
+// the transaction is run again meanwhile.
+func (e *Executor[S]) StartInDoubt(claims []Claim[S]) {
+	for _, c := range claims {
+		e.inPlace(func() {
+			defer e.give(1)
+			e.putOff(c, 0)
+		})
+	}
+}
+
+// inPlace runs what has a place and gives it back at its end.
+func (e *Executor[S]) inPlace(call func()) {
+	if !e.slots.begin(call) {
+		e.give(1) // Run has returned: the claim's lease ends by itself
 	}
 }
 

@@ -30,17 +30,10 @@ func (e *Executor[S]) poll(ctx context.Context) (full bool, err error) {
 		return false, err
 	}
 	for _, c := range list {
-		e.begin(c)
+		claim := Claim[S]{OrderID: c.id, Step: c.step, Attempt: c.attempt, Since: c.since}
+		e.inPlace(func() { e.run(claim, false) })
 	}
 	return full, nil
-}
-
-// begin performs a wait that was claimed in the table and has a place.
-func (e *Executor[S]) begin(c claimed) {
-	claim := Claim[S]{OrderID: c.id, Step: c.step, Attempt: c.attempt, Since: c.since}
-	if !e.slots.begin(func() { e.run(claim, false) }) {
-		e.give(1)
-	}
 }
 
 // run makes one attempt and settles its wait. It has a place, which it gives back.
@@ -196,12 +189,26 @@ func (e *Executor[S]) forget(ctx context.Context, c Claim[S]) {
 
 func (c Claim[S]) claimed() claimed { return claimed{c.OrderID, c.Step, c.Attempt, c.Since} }
 
-// afterwards settles a wait, even while the executor stops. If that fails the wait is due
-// again when its claim's lease is over.
+// afterwards settles a wait, even while the executor stops. While the database does not answer it
+// tries again, until the claim's lease makes the wait due anyway: that is too long to leave it to.
 func (e *Executor[S]) afterwards(settle func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.calls), transactionLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.calls), e.lease)
 	defer cancel()
-	if err := settle(ctx); err != nil {
-		e.log.WarnContext(ctx, "the wait is due again when its lease is over", "lease", e.lease, "error", fmt.Errorf("settle: %w", err))
+	for try := 1; ; try++ {
+		err := e.settle(ctx, settle)
+		switch {
+		case err == nil:
+			return
+		case ctx.Err() != nil || e.calls.Err() != nil:
+			e.log.WarnContext(ctx, "the wait is due again when its lease is over", "lease", e.lease, "error", fmt.Errorf("settle: %w", err))
+			return
+		}
+		pause(e.calls, retryPause(try, firstRetry, lastRetry), nil)
 	}
+}
+
+func (e *Executor[S]) settle(ctx context.Context, settle func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, transactionLimit)
+	defer cancel()
+	return settle(ctx)
 }

@@ -27,10 +27,10 @@ FROM due WHERE w.service = $1 AND w.order_id = due.order_id AND w.step = due.ste
 RETURNING w.order_id, w.step, w.attempt, w.since`
 
 const (
-	putOffWait = `UPDATE millrace.waits SET due_at = now() + $5::bigint * interval '1 millisecond', holder = NULL
-WHERE service = $1 AND order_id = $2 AND step = $3 AND attempt = $4`
-
 	// A wait that ended and began anew is another one: since tells them apart.
+	putOffWait = `UPDATE millrace.waits SET due_at = now() + $6::bigint * interval '1 millisecond', holder = NULL
+WHERE service = $1 AND order_id = $2 AND step = $3 AND attempt = $4 AND since = $5`
+
 	forgetWait = `DELETE FROM millrace.waits WHERE service = $1 AND order_id = $2 AND step = $3 AND attempt = $4 AND since = $5`
 )
 
@@ -97,7 +97,7 @@ func (t *waitTable) claim(ctx context.Context, n int, lease time.Duration, now, 
 
 // putOff makes a wait due again after d, unless it has been claimed by somebody else or has ended.
 func (t *waitTable) putOff(ctx context.Context, c claimed, d time.Duration) error {
-	if _, err := t.stmts.exec(ctx, putOffWait, t.service, string(c.id), c.step, c.attempt, d.Milliseconds()); err != nil {
+	if _, err := t.stmts.exec(ctx, putOffWait, t.service, string(c.id), c.step, c.attempt, c.since, d.Milliseconds()); err != nil {
 		return fmt.Errorf("put off step %s of order %s: %w", c.step, c.id, err)
 	}
 	return nil

@@ -66,8 +66,8 @@ type Starter[S any] interface {
 	Unreserve(n int)
 	// Start hands over claims for places that were reserved. It must not block.
 	Start(claims []Claim[S])
-	// StartInDoubt is Start when it is not known whether the claims were committed: only
-	// those are carried out that the database has.
+	// StartInDoubt is Start when it is not known whether the claims were committed: those
+	// the database has are made due again at once.
 	StartInDoubt(claims []Claim[S])
 }
 
