@@ -5,13 +5,19 @@ package story_test
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/testserver"
+	"millrace/testserver/realkafka"
 )
 
 // kafkaProxy stands before a broker in memory, which names the proxy's address as its own.
@@ -156,4 +162,24 @@ func readKafka(r *bufio.Reader) ([]byte, error) {
 	packet := make([]byte, 4+int(binary.BigEndian.Uint32(head)))
 	_, err = io.ReadFull(r, packet)
 	return packet, err
+}
+
+// kafkaForKills is a real Kafka of the test's own where the machine has one, and else a broker in
+// memory, which notices a killed member much later when it was killed while it joined.
+func kafkaForKills(t *testing.T) (brokers string) {
+	t.Helper()
+	jars, err := realkafka.FindJars()
+	if errors.Is(err, realkafka.ErrMissing) && os.Getenv("MILLRACE_REQUIRE_KAFKA") != "1" {
+		t.Logf("on a broker in memory: %v", err)
+		return testserver.Kafka(t)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker, err := realkafka.Start(t.Context(), realkafka.Config{Dir: filepath.Join(t.TempDir(), "kafka"), Jars: jars})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Kill)
+	return broker.Addr()
 }

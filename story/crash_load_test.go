@@ -161,15 +161,22 @@ func (r *crowd) underWay() (n int, err error) {
 	return n, err
 }
 
-// allEnd waits until every accepted order has ended.
+// allEnd waits until every accepted order has ended. Its patience begins anew with each that does.
 func (r *crowd) allEnd() {
 	r.t.Helper()
 	r.allTaken()
-	eventually(r.t, "every order ends", func() error {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	deadline, least := time.Now().Add(patience), len(r.orders)+1
+	for ; ; <-tick.C {
 		n, err := r.underWay()
-		if err == nil && n > 0 {
-			err = fmt.Errorf("%d of %d are under way", n, len(r.orders))
+		switch {
+		case err == nil && n == 0:
+			return
+		case err == nil && n < least:
+			deadline, least = time.Now().Add(patience), n
+		case time.Now().After(deadline):
+			r.t.Fatalf("%d of %d orders are under way, and none ended for %v: %v", n, len(r.orders), patience, err)
 		}
-		return err
-	})
+	}
 }

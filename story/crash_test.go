@@ -31,10 +31,15 @@ type crashing struct {
 // connections that their Postgres has, and a few more that it has not yet noticed to be cut.
 var crashesAtOnce = make(chan struct{}, 2)
 
-func openCrashing(t *testing.T, env settings) *crashing {
-	t.Helper()
+// takeTurn waits until another system may fail.
+func takeTurn(t *testing.T) {
 	crashesAtOnce <- struct{}{}
 	t.Cleanup(func() { <-crashesAtOnce })
+}
+
+func openCrashing(t *testing.T, env settings) *crashing {
+	t.Helper()
+	takeTurn(t)
 	dsn := testserver.DurablePostgresDSN(t)
 	postgres, through := startPostgresProxy(t, dsn)
 	kafka := startKafkaProxy(t)
@@ -184,13 +189,16 @@ const (
 
 func TestCrashByKillMinusNine(t *testing.T) {
 	t.Parallel()
-	s := openCrashing(t, nil)
-	r := s.startCrowd(ordersWhileKilled, customersAtOnce*kills*killedWithin/2/ordersWhileKilled)
+	takeTurn(t)
+	dsn, brokers := testserver.DurablePostgresDSN(t), kafkaForKills(t)
+	n := startNode(t, settings{"DATABASE_URL": dsn, "KAFKA_BROKERS": brokers, "KAFKA_SESSION_TIMEOUT": "6s", "LOG_FORMAT": faultsAreLogged})
+	n.showRaces()
+	r := openShop(t, dsn, n).startCrowd(ordersWhileKilled, customersAtOnce*kills*killedWithin/2/ordersWhileKilled)
 	random := randomly(t)
 	for i := range kills {
 		after := time.Duration(random.Int64N(int64(killedWithin)))
 		<-time.After(after)
-		s.node.crash()
+		n.crash()
 		underWay, err := r.underWay()
 		if err != nil {
 			t.Fatal(err)
@@ -199,17 +207,19 @@ func TestCrashByKillMinusNine(t *testing.T) {
 		if underWay == 0 && i > 0 {
 			t.Error("nothing was under way")
 		}
-		s.node.start()
+		n.start()
 	}
-	r.addsUp(s.kafka.addr())
+	r.addsUp(brokers)
 }
 
 // The embedded broker and the private database go down with the router, and come up again
 // with everything in them.
 func TestCrashOfEverythingEmbedded(t *testing.T) {
 	t.Parallel()
+	takeTurn(t)
 	n := prepareNode(t, settings{"EMBEDDED_KAFKA_PORT": portText(freePort(t)), "LOG_FORMAT": faultsAreLogged})
 	n.start()
+	n.showRaces()
 	kafka, dsn := n.embedded()
 	s := openShop(t, dsn, n)
 	r := s.startCrowd(ordersPerPoint, 100*time.Millisecond)
