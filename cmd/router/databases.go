@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -38,9 +39,6 @@ const (
 	connectionsPerService = 3
 	connectionsShared     = 8
 	connectionIdle        = 5 * time.Minute
-	// connectPatience is for a server that takes a connection and says nothing, unless the address has a
-	// connect_timeout. The driver would wait for ever, whatever the context says.
-	connectPatience = 10 * time.Second
 )
 
 // schemaSteps is one schema and the migrations that make it.
@@ -98,20 +96,34 @@ func groupByDatabase(cfg config.Config, s *servers) []*database {
 func (d *database) open(ctx context.Context, cfg config.Config, log *slog.Logger, c *closers) error {
 	var err error
 	limit := connectionsPerService*len(d.services) + connectionsShared
-	if d.work, err = openPool(ctx, d.dsn, limit); err != nil {
+	if err := d.migrate(ctx); err != nil {
+		return err
+	}
+	if d.work, err = openPool(ctx, d.dsn, limit, silence); err != nil {
 		return fmt.Errorf("the database of %v (DATABASE_URL): %w", d.services, err)
 	}
 	c.add(d.work.Close)
-	if d.reads, err = openPool(ctx, d.dsn, cfg.Database.ReadConnections); err != nil {
+	if d.reads, err = openPool(ctx, d.dsn, cfg.Database.ReadConnections, silence); err != nil {
 		return fmt.Errorf("the database of %v (DATABASE_URL): %w", d.services, err)
 	}
 	c.add(d.reads.Close)
+	log.InfoContext(ctx, "database ready", "services", d.services, "connections_at_most", limit+cfg.Database.ReadConnections)
+	return nil
+}
+
+// migrate brings the schemas up to date, over connections of its own: a step may take its time, and
+// waits for another replica's.
+func (d *database) migrate(ctx context.Context) (err error) {
+	db, err := openPool(ctx, d.dsn, connectionsShared, 0)
+	if err != nil {
+		return fmt.Errorf("the database of %v (DATABASE_URL): %w", d.services, err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
 	for _, s := range schemasOf(d.services) {
-		if err := outbox.Migrate(ctx, d.work, s.schema, s.steps); err != nil {
+		if err := outbox.Migrate(ctx, db, s.schema, s.steps); err != nil {
 			return err
 		}
 	}
-	log.InfoContext(ctx, "database ready", "services", d.services, "connections_at_most", limit+cfg.Database.ReadConnections)
 	return nil
 }
 
@@ -131,33 +143,4 @@ func checkDatabaseURLs(cfg config.Config) error {
 		}
 	}
 	return nil
-}
-
-// addressOf reads a DSN, and adds the connect_timeout it lacks.
-func addressOf(dsn string) (pq.Config, error) {
-	address, err := pq.NewConfig(dsn)
-	if address.ConnectTimeout == 0 {
-		address.ConnectTimeout = connectPatience
-	}
-	return address, err
-}
-
-func openPool(ctx context.Context, dsn string, limit int) (*sql.DB, error) {
-	address, err := addressOf(dsn)
-	if err != nil {
-		return nil, fmt.Errorf("its address is not readable: %w", err)
-	}
-	connector, err := pq.NewConnectorConfig(address)
-	if err != nil {
-		return nil, fmt.Errorf("its address is not readable: %w", err)
-	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(limit)
-	db.SetMaxIdleConns(limit) // a statement is prepared once per connection: keep them
-	db.SetConnMaxIdleTime(connectionIdle)
-	if err := db.PingContext(ctx); err != nil {
-		_ = db.Close()
-		return nil, fmt.Errorf("it does not answer: %w", err)
-	}
-	return db, nil
 }

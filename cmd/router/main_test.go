@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"testing"
 
@@ -45,22 +44,6 @@ func TestDatabaseURLsTheDriverDoesNotUnderstand(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-// A server that takes connections and says nothing: the driver alone would wait for ever.
-func TestASilentDatabaseIsAnError(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close()
-	_, err = openPool(t.Context(), "postgres://shop:pa55word@"+silent.Addr().String()+"/shop?connect_timeout=1", 1)
-	if err == nil || !strings.Contains(err.Error(), "it does not answer") || strings.Contains(err.Error(), "pa55word") {
-		t.Error(err)
-	}
-	if address, err := addressOf("postgres://shop@" + silent.Addr().String() + "/shop"); err != nil || address.ConnectTimeout != connectPatience {
-		t.Errorf("without a connect_timeout: %s, %v", address.ConnectTimeout, err)
 	}
 }
 

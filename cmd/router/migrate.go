@@ -20,14 +20,7 @@ give the running service fewer rights than its tables' owner has. It needs a dir
 	}
 	up := &cobra.Command{Use: "up", Short: "Apply every step that is missing"}
 	up.RunE = func(cmd *cobra.Command, _ []string) error {
-		return eachDatabase(cmd.Context(), func(ctx context.Context, db *database) error {
-			for _, s := range schemasOf(db.services) {
-				if err := outbox.Migrate(ctx, db.work, s.schema, s.steps); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		return eachDatabase(cmd.Context(), func(ctx context.Context, db *database) error { return db.migrate(ctx) })
 	}
 	status := &cobra.Command{Use: "status", Short: "List the steps and whether they were applied"}
 	output := addOutput(status, "table", "json")
@@ -79,7 +72,7 @@ func eachDatabase(ctx context.Context, do func(context.Context, *database) error
 		return err
 	}
 	for _, db := range groupByDatabase(cfg, s) {
-		if db.work, err = openPool(ctx, db.dsn, connectionsShared); err != nil {
+		if db.work, err = openPool(ctx, db.dsn, connectionsShared, silence); err != nil {
 			return fmt.Errorf("the database of %v (DATABASE_URL): %w", db.services, err)
 		}
 		c.add(db.work.Close)
