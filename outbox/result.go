@@ -15,11 +15,7 @@ func (w *work[S, V]) outcome() (*outcome, error) {
 		w.sumsOf(out, sums, r)
 		rec := r.record
 		rec.state = r.good
-		columns := make([]string, len(w.store.table.Columns))
-		for i, c := range w.store.table.Columns {
-			columns[i] = c.Value(&r.current)
-		}
-		out.rows = append(out.rows, rowWrite{record: rec, newIDs: r.newIDs, columns: columns})
+		out.rows = append(out.rows, rowWrite{record: rec, newIDs: r.newIDs, columns: r.columns})
 	}
 	for key, n := range sums {
 		if n != 0 {
@@ -48,9 +44,8 @@ func (w *work[S, V]) waits(out *outcome, r *row[S]) {
 	if w.store.table.Waits == nil {
 		return
 	}
-	now := w.store.table.Waits(&r.current)
-	steps := make([]string, 0, len(now))
-	for _, wait := range now {
+	steps := make([]string, 0, len(r.waits))
+	for _, wait := range r.waits {
 		steps = append(steps, wait.Step)
 		if !slices.Contains(r.wasWaiting, wait.Step) {
 			out.waits = append(out.waits, waitWrite{waitKey: waitKey{r.id, wait.Step}, after: wait.After})
@@ -67,9 +62,6 @@ func (w *work[S, V]) waits(out *outcome, r *row[S]) {
 // sumsOf adds what the row contributes now and takes away what it contributed before.
 // What no int64 can hold goes into a delta of its own: the database adds without limit.
 func (w *work[S, V]) sumsOf(out *outcome, sums map[sumKey]int64, r *row[S]) {
-	if w.store.table.Sums == nil {
-		return
-	}
 	add := func(list []Sum, sign int64) {
 		for _, s := range list {
 			key, n := sumKey{s.Minute.Unix(), s.Name, s.Key}, sign*s.N
@@ -82,7 +74,7 @@ func (w *work[S, V]) sumsOf(out *outcome, sums map[sumKey]int64, r *row[S]) {
 			sums[key] = n
 		}
 	}
-	add(w.store.table.Sums(&r.current), 1)
+	add(r.sums, 1)
 	add(r.sumsBefore, -1)
 }
 

@@ -48,7 +48,10 @@ type row[S any] struct {
 	good       []byte // the same as JSON: what a failed change is rolled back to
 	newIDs     []string
 	wasWaiting []string
+	waits      []event.Wait // what the row waits for now
 	sumsBefore []Sum
+	sums       []Sum
+	columns    []string // in the order of Table.Columns
 	dirty      bool
 }
 
@@ -91,7 +94,11 @@ func (w *work[S, V]) keys(batch []*member[S, V]) []string {
 	var keys []string
 	for _, m := range batch {
 		if r := w.rows[m.id]; r != nil && m.keys != nil {
-			keys = append(keys, m.keys(&r.current)...)
+			// A panic is met again, and answered, when the member is run.
+			_ = w.guard(m, func() error {
+				keys = append(keys, m.keys(&r.current)...)
+				return nil
+			})
 		}
 	}
 	return keys
@@ -125,29 +132,31 @@ func (w *work[S, V]) run(m *member[S, V]) error {
 	case slices.Contains(r.processed, m.cause.ID) || slices.Contains(r.commands, m.cause.ID):
 		return nil
 	}
-	var side map[string]*V
-	if m.keys != nil {
-		var ok bool
-		// The keys are asked for again: an earlier change of this batch may have moved them.
-		if side, ok = w.sideCopies(m.keys(&r.current)); !ok {
-			w.held[m.id] = true
-			return errHeld
+	err := w.guard(m, func() error {
+		var side map[string]*V
+		if m.keys != nil {
+			var ok bool
+			// The keys are asked for again: an earlier change of this batch may have moved them.
+			if side, ok = w.sideCopies(m.keys(&r.current)); !ok {
+				w.held[m.id] = true
+				return errHeld
+			}
 		}
-	}
-	if err := w.change(m, r, side); err != nil {
+		return w.change(m, r, side)
+	})
+	if err != nil && !errors.Is(err, errHeld) {
 		restored, decodeErr := w.store.decode(m.id, r.good)
 		if decodeErr != nil {
 			return decodeErr
 		}
 		r.current = restored
-		return err
 	}
-	return nil
+	return err
 }
 
 // change runs the member's change on the row in place; after an error the caller restores the row.
 func (w *work[S, V]) change(m *member[S, V], r *row[S], side map[string]*V) error {
-	events, err := w.call(m, &r.current, side)
+	events, err := m.change(&r.current, side)
 	if err != nil {
 		return err
 	}
@@ -175,11 +184,28 @@ func (w *work[S, V]) change(m *member[S, V], r *row[S], side map[string]*V) erro
 	if err != nil {
 		return fmt.Errorf("%s: encode the row of order %s: %w", w.store.table.Name, m.id, err)
 	}
+	table := &w.store.table
+	var (
+		waits   []event.Wait
+		sums    []Sum
+		columns = make([]string, len(table.Columns))
+	)
+	if table.Waits != nil {
+		waits = table.Waits(&r.current)
+	}
+	if table.Sums != nil {
+		sums = table.Sums(&r.current)
+	}
+	for i, c := range table.Columns {
+		columns[i] = c.Value(&r.current)
+	}
+	// Nothing below can fail: the change is kept as a whole.
 	if !r.dirty {
 		r.dirty = true
 		w.order = append(w.order, r)
 	}
 	r.good, r.version, r.correlationID = state, version, correlation
+	r.waits, r.sums, r.columns = waits, sums, columns
 	r.said += int64(len(msgs))
 	r.remember(m.cause)
 	w.messages, w.entries = append(w.messages, msgs...), append(w.entries, entries...)
@@ -198,15 +224,15 @@ func (r *row[S]) remember(c event.Cause) {
 	r.processed, r.newIDs = append(r.processed, c.ID), append(r.newIDs, c.ID)
 }
 
-// call runs the closure; a panic is its caller's alone.
-func (w *work[S, V]) call(m *member[S, V], state *S, side map[string]*V) (events []event.Event, err error) {
+// guard runs what a service's own functions do for a member; a panic is its caller's alone.
+func (w *work[S, V]) guard(m *member[S, V], do func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			w.store.log.Error("a change panicked", "order_id", m.id, "cause", m.cause.ID, "panic", v, "stack", string(debug.Stack()))
-			events, err = nil, &PanicError{v}
+			err = &PanicError{v}
 		}
 	}()
-	return m.change(state, side)
+	return do()
 }
 
 func (w *work[S, V]) runSide(m *member[S, V]) error {
@@ -218,7 +244,7 @@ func (w *work[S, V]) runSide(m *member[S, V]) error {
 		return errHeld
 	}
 	var none S
-	if _, err := w.call(m, &none, side); err != nil {
+	if err := w.guard(m, func() error { _, err := m.change(&none, side); return err }); err != nil {
 		return err
 	}
 	w.keepSides(side)
