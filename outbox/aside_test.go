@@ -149,3 +149,33 @@ func TestCallersThatLeftDoNotGatherBehindAHeldRow(t *testing.T) {
 		t.Errorf("%d updates wait that nobody waits for", n)
 	}
 }
+
+// Updates that were set aside and those that were not may need the same side row.
+func TestSideRowsAreSharedWithUpdatesSetAside(t *testing.T) {
+	const orders, stock = 200, 1000
+	s, m := NewMemory(basketTable, Options{}, nil)
+	start(t, s)
+	need(t, s.UpdateSide(fresh(t.Context()), []string{"MUG"}, func(side map[string]*level) error { side["MUG"].Available = stock; return nil }))
+	take := func(id event.OrderID) {
+		must(t, s.UpdateWith(fresh(t.Context()), id, func(*basket) []string { return []string{"MUG"} }, func(_ *basket, side map[string]*level) ([]event.Event, error) {
+			side["MUG"].Available--
+			return nil, nil
+		}))
+	}
+	var callers sync.WaitGroup
+	held := make([]event.OrderID, orders)
+	for i := range held {
+		held[i] = newOrder()
+		m.Hold(held[i])
+		callers.Go(func() { take(held[i]) })
+	}
+	eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.set) == orders })
+	for _, id := range held {
+		m.Release(id)
+		callers.Go(func() { take(newOrder()) })
+	}
+	callers.Wait()
+	if l := (&inMemory{m}).level(t, "MUG"); l.Available != stock-2*orders {
+		t.Errorf("%d left of %d after %d were taken", l.Available, stock, 2*orders)
+	}
+}

@@ -30,7 +30,7 @@ type session interface {
 	inLedger(ctx context.Context, ids []string) (map[string]bool, error)
 	write(ctx context.Context, out *outcome) error
 	commit(ctx context.Context) error
-	// rollback after commit does nothing.
+	// rollback is the last call, always; after commit it changes nothing.
 	rollback()
 }
 

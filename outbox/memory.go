@@ -17,6 +17,7 @@ import (
 // of it: same batches, same isolation, same refusals. It is for tests of whole sagas; nothing
 // in it survives the process.
 type Memory struct {
+	turn    chan struct{} // held by the transaction under way: there is one at a time
 	mu      sync.Mutex
 	shape   shape
 	now     func() time.Time
@@ -47,7 +48,7 @@ func NewMemory[S, V any](table Table[S, V], opts Options, now func() time.Time) 
 		now = time.Now
 	}
 	m := &Memory{
-		shape: shapeOf(table), now: now,
+		turn: make(chan struct{}, 1), shape: shapeOf(table), now: now,
 		rows: map[event.OrderID]*record{}, sides: map[string][]any{}, ledger: map[string]bool{},
 		history: map[event.OrderID][]Entry{}, waits: map[waitKey]MemoryWait{}, sums: map[sumKey]int64{},
 		held: map[event.OrderID]bool{},
@@ -145,8 +146,13 @@ func compare(a, b string) int {
 	}
 }
 
-func (m *Memory) begin(_ context.Context, opts lockOptions) (session, error) {
-	return &memorySession{Memory: m, opts: opts}, nil
+func (m *Memory) begin(ctx context.Context, opts lockOptions) (session, error) {
+	select {
+	case m.turn <- struct{}{}:
+		return &memorySession{Memory: m, opts: opts, newSides: map[string][]any{}}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func (m *Memory) load(_ context.Context, id event.OrderID) ([]byte, string, bool, error) {
@@ -159,12 +165,13 @@ func (m *Memory) load(_ context.Context, id event.OrderID) ([]byte, string, bool
 	return r.state, r.correlationID, true, nil
 }
 
-// memorySession is one transaction. A store runs one batch at a time, and those it
-// set aside are about other orders, so reads need no locks that last: the write is one step.
+// memorySession is one transaction. It has the memory to itself until its rollback, which
+// always comes last.
 type memorySession struct {
 	*Memory
 	opts     lockOptions
 	inserted []event.OrderID
+	newSides map[string][]any
 	out      *outcome
 }
 
@@ -180,7 +187,7 @@ func (t *memorySession) insertMissing(_ context.Context, _, create []event.Order
 		if err != nil {
 			return err
 		}
-		t.sides[key] = values
+		t.newSides[key] = values
 	}
 	return nil
 }
@@ -219,6 +226,8 @@ func (t *memorySession) lockSides(_ context.Context, keys []string) (map[string]
 	found := map[string][]any{}
 	for _, key := range keys {
 		if fields, ok := t.sides[key]; ok {
+			found[key] = fields
+		} else if fields, ok := t.newSides[key]; ok {
 			found[key] = fields
 		}
 	}
@@ -262,6 +271,7 @@ func (t *memorySession) commit(context.Context) error {
 	for _, w := range t.out.waits {
 		t.waits[w.waitKey] = MemoryWait{OrderID: w.id, Step: w.step, Due: t.now().Add(w.after), Claimed: w.claimed}
 	}
+	maps.Copy(t.sides, t.newSides)
 	for _, s := range t.out.sides {
 		t.sides[s.key] = s.fields
 	}
@@ -286,4 +296,4 @@ func (t *memorySession) commit(context.Context) error {
 	return nil
 }
 
-func (t *memorySession) rollback() {}
+func (t *memorySession) rollback() { <-t.turn }
