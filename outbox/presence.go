@@ -35,7 +35,9 @@ const (
 VALUES ($1, $2::uuid, now() + $3::bigint * interval '1 millisecond')
 ON CONFLICT (name) DO UPDATE SET until = excluded.until`
 
-	endPresence = `DELETE FROM millrace.leases WHERE name = $1`
+	// The row is left for the next executor of the service, as one that died: what could not be
+	// put off is freed with it.
+	endPresence = `UPDATE millrace.leases SET until = '-infinity' WHERE name = $1`
 
 	// Waits that a store transaction has locked are left to it: it ends them, or their own lease does.
 	freeClaims = `WITH dead AS (
@@ -60,7 +62,8 @@ func (p presence) beat(ctx context.Context) (freed int64, err error) {
 	return freed, nil
 }
 
-// end takes this executor's row away: its calls have ended, and what is left unanswered has been put off.
+// end says that this executor is gone: its calls have ended, and what is left unanswered has been put off if
+// the database let it.
 func (p presence) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.ttl)
 	defer cancel()

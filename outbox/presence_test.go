@@ -34,7 +34,7 @@ func TestWhatAKilledExecutorHadClaimedIsTakenOverAtOnce(t *testing.T) {
 	stop()
 	_, err := f.db.Exec("UPDATE millrace.waits SET due_at = now() + interval '30 s', holder = $1", killed.Holder())
 	need(t, err)
-	_, err = f.db.Exec("INSERT INTO millrace.leases (name, holder, until) VALUES ($1, $2, now() + interval '100 ms')", killed.presence.name(), killed.Holder())
+	_, err = f.db.Exec("UPDATE millrace.leases SET until = now() + interval '100 ms' WHERE name = $1", killed.presence.name())
 	need(t, err)
 
 	next := f.executor(f.answer, ExecutorOptions[basket]{})
@@ -79,4 +79,22 @@ func TestTheClaimsOfTheLivingAreLeftToThem(t *testing.T) {
 	}
 	close(release)
 	eventually(t, func() bool { return f.waiting(t) == 0 })
+}
+
+// An executor that stops puts off what it leaves. What it could not put off is freed all the same.
+func TestWhatAStoppedExecutorHadClaimedIsTakenOverAtOnce(t *testing.T) {
+	f := newEffects(t)
+	stopped := f.executor(f.answer, ExecutorOptions[basket]{})
+	_, err := stopped.presence.beat(t.Context())
+	need(t, err)
+	f.place(t, "charge")
+	_, err = f.db.Exec("UPDATE millrace.waits SET due_at = now() + interval '30 s', attempt = 1, holder = $1", stopped.Holder())
+	need(t, err)
+	need(t, stopped.presence.end(t.Context()))
+	runExecutor(t, f.executor(f.answer, ExecutorOptions[basket]{}))
+	begin := time.Now()
+	eventually(t, func() bool { return f.waiting(t) == 0 })
+	if took := time.Since(begin); took > claimLease/2 {
+		t.Errorf("taken over after %s: the claim's own lease had to end", took)
+	}
 }
