@@ -53,14 +53,14 @@ func (e *OverdueError) RetryAfter() time.Duration { return e.Again }
 
 // Perform does what the order waits for. At its deadline an order that has not
 // shipped is cancelled; an overdue one is alarmed and stays as it is.
-func (s *Service) Perform(_ context.Context, o Order, step string, attempt int) (func(*Order) ([]event.Event, error), error) {
+func (s *Service) Perform(ctx context.Context, o Order, step string, attempt int) (func(*Order) ([]event.Event, error), error) {
 	switch step {
 	case event.DeadlineStep:
 		return func(o *Order) ([]event.Event, error) {
 			return o.record(o.cancel(event.ReasonDeadline)), nil
 		}, nil
 	case overdueStep:
-		s.log.Warn("order is overdue", slog.String("order_id", string(o.ID)), slog.String("status", string(o.Status)),
+		s.log.WarnContext(ctx, "order is overdue", slog.String("order_id", string(o.ID)), slog.String("status", string(o.Status)),
 			slog.String("reason", string(o.Reason)), slog.Int("alarm", attempt))
 		return nil, &OverdueError{Order: o.ID, Status: o.Status, Again: s.policy.Deadline}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"log/slog"
 	"math"
 	"strings"
 	"testing"
@@ -159,6 +161,28 @@ func TestAnOverdueOrderStaysAndIsAlarmedAgain(t *testing.T) {
 	}
 	if _, err := s.service.Perform(context.Background(), s.order(), "dance", 1); err == nil {
 		t.Error("an unknown step was performed")
+	}
+}
+
+// journal keeps the correlation ids that lines are logged under.
+type journal struct {
+	slog.Handler
+	ids []string
+}
+
+func (j *journal) Handle(ctx context.Context, _ slog.Record) error {
+	j.ids = append(j.ids, event.CauseFrom(ctx).CorrelationID)
+	return nil
+}
+
+func TestTheAlarmCarriesTheOrdersCorrelationID(t *testing.T) {
+	s := newShop(t)
+	must(t, s, place, cancel)
+	j := &journal{Handler: slog.NewTextHandler(io.Discard, nil)}
+	service := order.New(s.kept, order.Policy{Deadline: deadline}, slog.New(j))
+	ctx := event.WithCause(t.Context(), event.Cause{ID: "call", CorrelationID: "corr-7"})
+	if _, err := service.Perform(ctx, s.order(), "overdue", 1); err == nil || len(j.ids) != 1 || j.ids[0] != "corr-7" {
+		t.Errorf("logged under %q, error %v", j.ids, err)
 	}
 }
 
