@@ -43,7 +43,10 @@ func (c *Config) check() (mistakes []error) {
 func (c *Config) checkServices() (mistakes []error) {
 	value := strings.Join(c.Services, ",")
 	for i, s := range c.Services {
-		if !slices.Contains(AllServices(), s) {
+		if s == "" {
+			mistakes = append(mistakes, wrong("SERVICES", value, "without empty names between its commas"))
+			break
+		} else if !slices.Contains(AllServices(), s) {
 			mistakes = append(mistakes, wrong("SERVICES", value, fmt.Sprintf("some of %s; there is no %q", strings.Join(AllServices(), ","), s)))
 		} else if slices.Contains(c.Services[:i], s) {
 			mistakes = append(mistakes, wrong("SERVICES", value, "without "+s+" given twice"))

@@ -90,6 +90,7 @@ func TestWrongValuesAreExplained(t *testing.T) {
 		{"TRANSPORT=rabbit", `TRANSPORT="rabbit" is wrong: it must be one of kafka, watermill, memory`},
 		{"SERVICES=order,billing", `there is no "billing"`},
 		{"SERVICES=order,order", "without order given twice"},
+		{"SERVICES=order,", "without empty names between its commas"},
 		{"TRANSPORT=memory SERVICES=order", "leave SERVICES empty"},
 		{"HTTP_PORT=eighty", `HTTP_PORT="eighty" is wrong: it must be a whole number from 0 to 65535`},
 		{"HTTP_PORT=65536", `HTTP_PORT="65536" is wrong`},

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,6 +73,18 @@ func (l *listeners) url() string {
 	default:
 		return ""
 	}
+}
+
+// shown is what the log says of the ports: the one with every route, else each service's own.
+func (l *listeners) shown() string {
+	if l.all != nil {
+		return l.url()
+	}
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(l.service)) {
+		list = append(list, name+" http://"+l.service[name].Addr().String())
+	}
+	return strings.Join(list, ", ")
 }
 
 func (l *listeners) adminURL() string { return "http://" + l.admin.Addr().String() }

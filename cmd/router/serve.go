@@ -156,7 +156,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, acceptClust
 	go func() {
 		select {
 		case <-handlers.Running():
-			log.InfoContext(ctx, "ready", "services", cfg.Services, "http", listeners.url(), "admin", listeners.adminURL(), "after", time.Since(begin).Round(time.Millisecond))
+			log.InfoContext(ctx, "ready", "services", cfg.Services, "http", listeners.shown(), "admin", listeners.adminURL(), "after", time.Since(begin).Round(time.Millisecond))
 		case <-ctx.Done():
 		}
 	}()
