@@ -39,8 +39,14 @@ const (
 	maxInFlight = 10_000
 )
 
-// ErrTooLarge is returned for a record above MaxRecordBytes, or MaxDeadLetterBytes.
-var ErrTooLarge = errors.New("the record is too large for its topic")
+// ErrTooLarge is returned for a record above MaxRecordBytes, or MaxDeadLetterBytes. It
+// is permanent, as the broker's own refusal would be.
+var ErrTooLarge error = tooLarge{}
+
+type tooLarge struct{}
+
+func (tooLarge) Error() string   { return "the record is too large for its topic" }
+func (tooLarge) Permanent() bool { return true }
 
 // ErrOvertakes is returned for a record whose key has an earlier record that
 // failed: sent all the same, it would overtake it when that is sent again.
