@@ -32,9 +32,10 @@ func startKafkaProxy(tb testing.TB) *kafkaProxy {
 	tb.Helper()
 	p := &kafkaProxy{decide: func(kmsg.Key) fate { return forward }}
 	p.pump = p.pumpConnection
-	p.dial = func() (net.Conn, error) { return nil, errCut } // until the broker is there
-	startProxy(tb, &p.proxy)
 	behind := make(chan string, 1)
+	broker := sync.OnceValue(func() string { return <-behind }) // nobody comes before it is there
+	p.dial = func() (net.Conn, error) { return net.Dial("tcp", broker()) }
+	startProxy(tb, &p.proxy)
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(func(network, addr string) (net.Listener, error) {
 		l, err := net.Listen(network, addr)
 		if err != nil {
@@ -47,10 +48,6 @@ func startKafkaProxy(tb testing.TB) *kafkaProxy {
 		tb.Fatalf("start a Kafka broker in memory: %v", err)
 	}
 	tb.Cleanup(cluster.Close)
-	broker := <-behind
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.dial = func() (net.Conn, error) { return net.Dial("tcp", broker) }
 	return p
 }
 

@@ -155,6 +155,7 @@ func TestCrashAfterEffectBeforeOffset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rows := everything(t, s.shop)
 	s.node.crash()
 	if s.kafka.hits.Load() == 0 {
 		t.Fatal("no offset was held back")
@@ -168,6 +169,9 @@ func TestCrashAfterEffectBeforeOffset(t *testing.T) {
 	}
 	if len(after) != len(before) {
 		t.Errorf("%d records before the restart, %d after: something was done again", len(before), len(after))
+	}
+	if now := everything(t, s.shop); now != rows {
+		t.Errorf("something changed:\nbefore %s\nafter  %s", rows, now)
 	}
 	// Analytics alone hears every record.
 	again := s.node.handled()
