@@ -160,7 +160,7 @@ func serverArgs(cluster, socket string, throwaway bool) []string {
 		"port=" + postgresPort,
 		`unix_socket_directories="` + strings.ReplaceAll(socket, `"`, `""`) + `"`,
 		"unix_socket_permissions=0700",
-		"max_connections=100",   // six services with a store and a read pool each, and psql
+		"max_connections=300",   // a router opens up to 34; several may share the server
 		"shared_buffers=128MB",  // the whole of a demo's working set, on a small machine too
 		"wal_compression=on",    // full pages after a checkpoint are most of the log
 		"min_wal_size=256MB",    // keep log files to write over instead of making new ones

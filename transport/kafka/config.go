@@ -46,7 +46,7 @@ type Config struct {
 	// SessionTimeout is how long a member may be silent before its partitions go to
 	// others; default 10 s. Brokers refuse less than their own minimum, usually 6 s.
 	SessionTimeout time.Duration
-	// RebalanceTimeout is how long members may take to let go of partitions; default 30 s.
+	// RebalanceTimeout is how long members may take to let go of partitions; default 10 s.
 	RebalanceTimeout time.Duration
 	// NackBackoff is the wait before the second attempt; default 0.1 s. It doubles
 	// up to sixteenfold.
@@ -78,7 +78,7 @@ const (
 	defaultClientID  = "millrace"
 	defaultHeartbeat = 500 * time.Millisecond // a second member works within a second
 	defaultSession   = 10 * time.Second       // rides out a pause; a kill is noticed all the same
-	defaultRebalance = 30 * time.Second       // far above what a drain may take
+	defaultRebalance = 10 * time.Second       // twice what a drain may take; a member killed while joining holds the others up for as long
 	defaultMaxSpan   = 1000                   // at 20 ms a message, 50,000 messages/s per partition
 
 	// maxDrain bounds how long a partition that was taken away waits for its

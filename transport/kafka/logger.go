@@ -7,8 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// logger passes franz-go's warnings and errors on. What it calls info is a
-// line per rebalance and request: debug, to us.
+// logger passes franz-go's warnings and errors on, both as warnings: it goes on by
+// itself after each of them. What it calls info is a line per rebalance and request: debug, to us.
 type logger struct{ to *slog.Logger }
 
 func (l logger) Level() kgo.LogLevel {
@@ -20,10 +20,7 @@ func (l logger) Level() kgo.LogLevel {
 
 func (l logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	to := slog.LevelDebug
-	switch level {
-	case kgo.LogLevelError:
-		to = slog.LevelError
-	case kgo.LogLevelWarn:
+	if level == kgo.LogLevelError || level == kgo.LogLevelWarn {
 		to = slog.LevelWarn
 	}
 	l.to.Log(context.Background(), to, "kafka: "+msg, keyvals...)
