@@ -1,0 +1,103 @@
+package deadletter
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"millrace/outbox"
+	"millrace/testserver"
+)
+
+func TestMain(m *testing.M) { testserver.Main(m) }
+
+func database(t *testing.T) *sql.DB {
+	t.Helper()
+	db := testserver.Postgres(t)
+	for schema, steps := range map[string]func() error{
+		outbox.Schema: func() error { return outbox.Migrate(t.Context(), db, outbox.Schema, outbox.Migrations()) },
+		Schema:        func() error { return outbox.Migrate(t.Context(), db, Schema, Migrations()) },
+	} {
+		if err := steps(); err != nil {
+			t.Fatalf("schema %s: %v", schema, err)
+		}
+	}
+	return db
+}
+
+// hostile is a letter about a message that means harm.
+func hostile() Letter {
+	id := uuid.NewString()
+	l := Letter{
+		ID: NewID("order-service", id), Service: "order", Group: "order-service", Handler: "order/t", MessageID: id, Topic: "t",
+		Key: []byte{0xff, 0}, Payload: bytes.Repeat([]byte{0, 0xff}, 500_000),
+		Headers:     map[string]string{"nul": "a\x00b", "binary": "\xff\xfe", "\xffname": "x", "_watermill_message_uuid": "theirs", "plain": "x"},
+		FirstFailed: time.Now(), LastFailed: time.Now(),
+	}
+	l.Describe(errors.New("quoted \x00 \xff " + strings.Repeat("ä", maxErrorText)))
+	return l
+}
+
+func TestALetterAndItsCopyAreWrittenOnce(t *testing.T) {
+	db, l := database(t), hostile()
+	woken := 0
+	letters := NewPostgres(db, func() { woken++ })
+	for range 3 {
+		if err := letters.Put(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var n int
+	var payload, key []byte
+	if err := db.QueryRow("SELECT count(*) OVER (), payload, key FROM deadletter.letters").Scan(&n, &payload, &key); err != nil {
+		t.Fatal(err)
+	}
+	if n != 1 || woken != 1 || !bytes.Equal(payload, l.Payload) || !bytes.Equal(key, l.Key) {
+		t.Errorf("%d letters, the relay woken %d times, %d bytes of %d, key %x", n, woken, len(payload), len(l.Payload), key)
+	}
+	var copied, headers []byte
+	if err := db.QueryRow("SELECT count(*) OVER (), payload, headers FROM millrace.outbox WHERE topic = 'dlq.order-service'").Scan(&n, &copied, &headers); err != nil {
+		t.Fatal(err)
+	}
+	head := map[string]string{}
+	if err := json.Unmarshal(headers, &head); err != nil {
+		t.Fatal(err)
+	}
+	if n != 1 || !bytes.Equal(copied, l.Payload) {
+		t.Errorf("%d copies of %d bytes", n, len(copied))
+	}
+	for name, want := range map[string]string{
+		"nul_base64": "YQBi", "binary_base64": "//4=", "plain": "x", outbox.HeaderUUID: l.ID,
+		headerReason: l.Error, headerTopic: "t", headerHandler: "order/t", headerSubscriber: "order-service",
+	} {
+		if head[name] != want {
+			t.Errorf("header %s is %q, want %q", name, head[name], want)
+		}
+	}
+}
+
+func TestALetterWithoutItsCopyIsNotWritten(t *testing.T) {
+	db := database(t)
+	if _, err := db.Exec("ALTER TABLE millrace.outbox RENAME TO away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := NewPostgres(db, nil).Put(t.Context(), hostile()); err == nil {
+		t.Error("no error, though the copy has nowhere to go")
+	}
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := NewPostgres(db, nil).Put(stopped, hostile()); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+	var n int
+	if err := db.QueryRow("SELECT count(*) FROM deadletter.letters").Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d letters are left, %v", n, err)
+	}
+}
