@@ -94,3 +94,70 @@ func TestAGapIsLookedAtOnceMoreHoweverLongTheBatchTook(t *testing.T) {
 	step(t, r, s)
 	b.checkOrder(t, map[string]int{"slow": 2, "fast": 1})
 }
+
+func TestALowerIDThatCommitsLaterIsNotLost(t *testing.T) {
+	db := migrated(t)
+	b := &broker{}
+	r := NewRelay(db, b, quiet())
+	background(t, run(r))
+	tx, err := db.Begin()
+	need(t, err)
+	defer tx.Rollback()
+	low := insertRow(t, tx, "slow", 1)
+	high := insertRow(t, db, "fast", 1)
+	if low >= high {
+		t.Fatal("the ids are not inverted")
+	}
+	eventually(t, func() bool { return b.published("fast") == 1 && unsent(t, db) == 0 })
+	need(t, tx.Commit())
+	eventually(t, func() bool { return b.published("slow") == 1 && unsent(t, db) == 0 })
+}
+
+// With pages that are full the relay goes on upwards. A key's next row must not be
+// found there before its first one, which committed meanwhile below.
+func TestALowerIDThatCommitsBetweenTwoPagesKeepsItsPlace(t *testing.T) {
+	db := migrated(t)
+	b := &broker{}
+	r := NewRelay(db, b, quiet())
+	r.table.limit, r.table.maximum = 2, 2
+	tx, err := db.Begin()
+	need(t, err)
+	defer tx.Rollback()
+	insertRow(t, tx, "slow", 1)
+	for n := range 4 {
+		insertRow(t, db, "fast", n+1)
+	}
+	s := &shift{}
+	step(t, r, s)
+	need(t, tx.Commit())
+	insertRow(t, db, "slow", 2)
+	for range 4 {
+		step(t, r, s)
+	}
+	b.checkOrder(t, map[string]int{"slow": 2, "fast": 4})
+}
+
+func TestARowBelowTheBoundIsFoundFromZero(t *testing.T) {
+	db := migrated(t)
+	b := &broker{}
+	r := NewRelay(db, b, quiet())
+	s := &shift{}
+	tx, err := db.Begin()
+	need(t, err)
+	defer tx.Rollback()
+	insertRow(t, tx, "late", 1)
+	insertRow(t, db, "a", 1)
+	step(t, r, s)
+	s.seen.open = nil // as after gapLifetime
+	step(t, r, s)
+	need(t, tx.Commit())
+	step(t, r, s)
+	if b.published("late") != 0 {
+		t.Fatal("the bound did not hold")
+	}
+	s.wholeAt = time.Time{} // a minute later
+	step(t, r, s)
+	if b.published("late") != 1 {
+		t.Error("a row that appeared below the bound was not found from zero")
+	}
+}

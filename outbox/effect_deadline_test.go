@@ -1,0 +1,113 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestADeadlineWaitsForMessagesOnTheirWay(t *testing.T) {
+	f := newEffects(t)
+	var lag atomic.Pointer[time.Time]
+	var looks atomic.Int64
+	minuteAgo := time.Now().Add(-time.Minute)
+	lag.Store(&minuteAgo)
+	e := f.executor(f.answer, ExecutorOptions[basket]{Lag: func(context.Context) (time.Time, error) {
+		if looks.Add(1)%2 == 1 && lag.Load() == &minuteAgo {
+			return time.Time{}, errors.New("no broker") // is lag as well
+		}
+		return *lag.Load(), nil
+	}})
+	e.lagEvery, e.horizon.grace = 20*time.Millisecond, 50*time.Millisecond
+	runExecutor(t, e)
+	const orders = 40
+	var group sync.WaitGroup
+	for range orders {
+		group.Go(func() { f.place(t, "deadline@1ms") })
+	}
+	group.Wait()
+	f.place(t, "charge") // is not held up
+	eventually(t, func() bool { return f.waiting(t) == orders && len(f.attempts()) == 1 })
+	seen := looks.Load()
+	eventually(t, func() bool { return looks.Load() >= seen+10 })
+	if got := f.attempts(); len(got) != 1 {
+		t.Fatalf("%d deadlines fired although there was lag", len(got)-1)
+	}
+	lag.Store(&time.Time{})
+	eventually(t, func() bool { return f.waiting(t) == 0 })
+	for _, attempt := range f.attempts() {
+		if attempt != 1 {
+			t.Fatalf("attempts %v: waiting was counted as an attempt", f.attempts())
+		}
+	}
+}
+
+func TestADeadlineFiresWhileYoungMessagesComeAndGo(t *testing.T) {
+	f := newEffects(t)
+	e := f.executor(f.answer, ExecutorOptions[basket]{Lag: func(context.Context) (time.Time, error) { return time.Now().Add(-50 * time.Millisecond), nil }})
+	e.lagEvery, e.horizon.grace = 50*time.Millisecond, 50*time.Millisecond
+	runExecutor(t, e)
+	f.place(t, "deadline@1ms")
+	eventually(t, func() bool { return f.waiting(t) == 0 })
+}
+
+// The broker stamps a message when it arrives. After an outage, what was true long
+// before a deadline arrives with a time after it.
+func TestTheHorizonPassesADeadlineOnlyWhenAllBeforeItWasHeard(t *testing.T) {
+	began := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	at := func(seconds float64) time.Time { return began.Add(time.Duration(seconds * float64(time.Second))) }
+	none := time.Time{}
+	type step struct {
+		at, oldest time.Time
+		err        error
+		want       time.Time
+	}
+	for name, steps := range map[string][]step{
+		"nothing on its way": {
+			{at(10), none, nil, at(10)},
+			{at(11), none, nil, at(11)},
+		},
+		"not within the grace after the start": {
+			{at(1), none, nil, none},
+			{at(5), none, nil, at(5)},
+		},
+		"an old message, and the grace after it": {
+			{at(10), none, nil, at(10)},
+			{at(20), at(9), nil, at(10)},
+			{at(24.9), none, nil, at(10)},
+			{at(25), none, nil, at(25)},
+		},
+		"an unreachable broker": {
+			{at(10), none, errors.New("down"), none},
+			{at(14), none, nil, none},
+			{at(15), none, nil, at(15)},
+		},
+		// At 11 all that is older than 10.9 has reached the broker; at 12 the oldest on its
+		// way reached it after 11, so all of that was heard.
+		"young messages come and go": {
+			{at(10), at(9.9), nil, none},
+			{at(11), at(10.9), nil, at(9.9)},
+			{at(12), at(11.9), nil, at(10.9)},
+		},
+		// At 11 the outbox is empty again, and what it held reached the broker just now: it
+		// may be older than any deadline, though its time is 10.9.
+		"what just left the outbox": {
+			{at(10), at(8.5), nil, none},
+			{at(11), at(10.9), nil, at(8.5)},
+			{at(11.2), at(10.9), nil, at(8.5)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := horizon{grace: lagGrace, lagged: began}
+			for i, s := range steps {
+				h.note(s.at, s.oldest, s.err)
+				if got := h.get(); !got.Equal(s.want) {
+					t.Fatalf("step %d: horizon %v, want %v", i, got, s.want)
+				}
+			}
+		})
+	}
+}
