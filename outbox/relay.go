@@ -17,7 +17,8 @@ import (
 // publishes it as one batch, and deletes exactly what was acknowledged.
 //
 // Within a key nobody skips: a row that fails holds back the later ones of its key, until it
-// gets through; other keys go on. So several relays at once, or one that was paused, produce
+// gets through; other keys go on. (Of one batch, later rows of its key in other topics may get
+// through: topics have no order among each other.) So several relays at once, or one that was paused, produce
 // duplicates but never a new order of first occurrences. What it does not promise: that
 // an event is published once. Consumers know what they have processed.
 //
@@ -252,7 +253,8 @@ func (r *Relay) alarm(ctx context.Context, s *shift, f failure) {
 		"outbox_id", f.row.id, "topic", f.row.topic, "key", string(f.row.key), "error", f.err)
 }
 
-// probe tries held rows again, apart from the others, which it must not hold up.
+// probe tries held rows again, apart from the others, whose batches would be refused with
+// them. The others wait for its answer, publishTimeout at the most.
 func (r *Relay) probe(ctx context.Context, s *shift) error {
 	asked := s.held.probe(relayBatch)
 	if len(asked) == 0 {
