@@ -21,13 +21,7 @@ var migrations embed.FS
 const Schema = "deadletter"
 
 // Migrations are the steps that make and change Schema.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded above: it cannot be missing
-	}
-	return sub
-}
+func Migrations() fs.FS { return outbox.Steps(migrations, "migrations") }
 
 // Postgres keeps letters in one service's database.
 type Postgres struct {

@@ -20,10 +20,13 @@ var migrations embed.FS
 const Schema = "millrace"
 
 // Migrations are the steps that make and change Schema.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
+func Migrations() fs.FS { return Steps(migrations, "migrations") }
+
+// Steps is the directory dir of a package's embedded migrations.
+func Steps(files embed.FS, dir string) fs.FS {
+	sub, err := fs.Sub(files, dir)
 	if err != nil {
-		panic(err) // the directory is embedded above: it cannot be missing
+		panic(err) // dir is a constant beside the embed directive: only its spelling can be wrong
 	}
 	return sub
 }

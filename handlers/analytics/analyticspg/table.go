@@ -22,13 +22,7 @@ const Schema = "analytics"
 var migrations embed.FS
 
 // Migrations are the steps that make and change Schema.
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded above: it cannot be missing
-	}
-	return sub
-}
+func Migrations() fs.FS { return outbox.Steps(migrations, "migrations") }
 
 // Table says how the store keeps the service's rows.
 func Table() outbox.Table[analytics.Order, outbox.None] {

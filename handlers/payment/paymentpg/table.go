@@ -24,19 +24,11 @@ const service = "payment"
 var migrations embed.FS
 
 // Migrations are the steps that make and change Schema.
-func Migrations() fs.FS { return steps("migrations/payments") }
+func Migrations() fs.FS { return outbox.Steps(migrations, "migrations/payments") }
 
 // ProviderMigrations are the steps that make and change ProviderSchema. They are
 // needed only where the simulated provider is.
-func ProviderMigrations() fs.FS { return steps("migrations/provider") }
-
-func steps(dir string) fs.FS {
-	sub, err := fs.Sub(migrations, dir)
-	if err != nil {
-		panic(err) // the directories are embedded above: they cannot be missing
-	}
-	return sub
-}
+func ProviderMigrations() fs.FS { return outbox.Steps(migrations, "migrations/provider") }
 
 // Table says how the store keeps payments.
 func Table(policy payment.Policy) outbox.Table[payment.Payment, outbox.None] {
