@@ -52,7 +52,9 @@ var rooms = []room{
 	{pattern: "router", own: []string{"event", "topic", "outbox", "deadletter", "transport", "handlers/*", "handlers/*/*http", "httpapi", "httpapi/*", "config"}, third: []string{"*"}},
 	{pattern: "demo", own: []string{"event"}, third: []string{"*"}},
 	{pattern: "story"},
-	{pattern: "cmd/*", own: []string{"*"}, third: []string{"*"}},
+	{pattern: "bench", own: []string{"bench/rig"}},
+	{pattern: "bench/*", own: []string{"*", "bench/*", "testserver/*", "transport/*", "handlers/*", "handlers/*/*", "embedded/*", "httpapi/*"}, third: []string{"*"}},
+	{pattern: "cmd/*", own: []string{"*", "bench/*"}, third: []string{"*"}},
 }
 
 const module = "millrace"

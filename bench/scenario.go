@@ -100,7 +100,7 @@ type Figure struct {
 	Name string // of Goals, or one of those with a part behind a dot: "latency_30.p50"
 	Unit string // of Ours and Theirs
 
-	Ours, Theirs float64 // medians over the rounds; Theirs 0: there is nobody to compare with
+	Ours, Theirs float64 // medians over the rounds; NaN: not measured; Theirs 0: there is nobody to compare with
 	Ratio        float64 // Ours ÷ Theirs, of the medians; 0: none
 	WorstPair    float64 // our worst round ÷ their best; 0: none
 	Goal         string  // in words, with its sign; empty: none. Set from Goals, as are Unit and Reached
