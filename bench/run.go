@@ -1,0 +1,192 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"millrace/bench/rig"
+)
+
+// Rounds of a run, unless the scenario or the command line says otherwise. Five give a median and a
+// spread worth the name; three fit into the six minutes of a quick run; one shows correctness.
+const (
+	smokeRounds = 1
+	quickRounds = 3
+	wholeRounds = 5
+)
+
+// partitions of every topic, on both sides: what the router creates unless configured.
+const partitions = 3
+
+// DefaultRounds is the number of rounds of a scale.
+func DefaultRounds(scale Scale) int { return [...]int{smokeRounds, quickRounds, wholeRounds}[scale] }
+
+// Runner runs scenarios in interleaved rounds.
+type Runner struct {
+	Scale     Scale
+	Rounds    int // 0: the scale's. A scenario with a number of its own keeps it
+	Scenarios []Scenario
+	Rig       *rig.Rig
+	Log       *slog.Logger
+
+	// Before is called before each round: it puts the servers at rest, and tells how often per
+	// second the file system can be synced just now.
+	Before func(ctx context.Context) (fsyncsPerSecond float64, err error)
+
+	Append   func(Row) error // takes each row as soon as it is there
+	Progress io.Writer       // for people; a line per round and side
+}
+
+// Run measures all scenarios. A side that fails leaves a row that says so, and the others go on; the
+// error then names all failures. When ctx ends, what is under way is stopped and ctx's error returned.
+func (r *Runner) Run(ctx context.Context) ([]Row, error) {
+	var rows []Row
+	var failures []error
+	for _, s := range r.Scenarios {
+		rounds := r.rounds(s)
+		for round := 1; round <= rounds; round++ {
+			fsyncs, err := r.Before(ctx)
+			if err != nil {
+				return rows, errors.Join(append(failures, fmt.Errorf("preparing round %d of %s: %w", round, s.Name, err))...)
+			}
+			r.say("%s  %s, round %d of %d, %.0f fsyncs/s", time.Now().Format(time.TimeOnly), s.Name, round, rounds, fsyncs)
+			for _, side := range s.Sides {
+				row := Row{Scenario: s.Name, Side: side.Name, Round: round, FsyncsPerSecond: fsyncs}
+				err := r.measure(ctx, side, &row, rows)
+				if ctx.Err() != nil { // what it measured is cut short, and says nothing
+					return rows, errors.Join(append(failures, ctx.Err())...)
+				}
+				if err != nil {
+					failures = append(failures, fmt.Errorf("%s, %s, round %d: %w", s.Name, side.Name, round, err))
+				}
+				rows = append(rows, row)
+				if err := r.Append(row); err != nil {
+					return rows, errors.Join(append(failures, err)...)
+				}
+			}
+		}
+	}
+	return rows, errors.Join(failures...)
+}
+
+func (r *Runner) rounds(s Scenario) int {
+	switch {
+	case s.Rounds != nil:
+		return s.Rounds(r.Scale)
+	case r.Rounds > 0:
+		return r.Rounds
+	default:
+		return DefaultRounds(r.Scale)
+	}
+}
+
+// measure runs one side and fills its row.
+func (r *Runner) measure(ctx context.Context, side Side, row *Row, earlier []Row) error {
+	env := &Env{
+		Scale: r.Scale, Rig: r.Rig, Log: r.Log, Earlier: slices.Clip(earlier), Partitions: partitions,
+		Progress: func(format string, args ...any) { r.say("    "+format, args...) },
+	}
+	row.Began = time.Now()
+	values, err := side.Run(ctx, env)
+	row.Seconds = time.Since(row.Began).Seconds()
+	row.Partitions, row.Concurrency = env.Partitions, env.Concurrency
+	row.Values, row.Series = finite(values), env.series
+	if err != nil {
+		row.Failed = err.Error()
+		r.say("  %-12s %6.1f s  FAILED: %v", side.Name, row.Seconds, err)
+		return err
+	}
+	r.say("  %-12s %6.1f s  %s", side.Name, row.Seconds, summary(row.Values))
+	return nil
+}
+
+// finite leaves out what JSON cannot say: a quotient by zero has no value.
+func finite(values Values) Values {
+	kept := Values{}
+	for name, v := range values {
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			kept[name] = v
+		}
+	}
+	return kept
+}
+
+// summary is the values on one line, by name.
+func summary(values Values) string {
+	const atMost = 8 // what a line holds; the file has all
+	var parts []string
+	for i, name := range sortedKeys(values) {
+		if i == atMost {
+			parts = append(parts, fmt.Sprintf("and %d more", len(values)-atMost))
+			break
+		}
+		parts = append(parts, name+" "+number(values[name]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (r *Runner) say(format string, args ...any) { fmt.Fprintf(r.Progress, format+"\n", args...) }
+
+// Figures computes all figures from the rows there are, in the order of Goals, then the unknown ones by
+// name. A scenario of which our side has no row is left out.
+func Figures(scenarios []Scenario, rows []Row) []Figure {
+	var figures []Figure
+	for _, s := range scenarios {
+		var own []Row
+		for _, row := range rows {
+			if row.Scenario == s.Name && row.Failed == "" {
+				own = append(own, row)
+			}
+		}
+		if len(own) == 0 {
+			continue
+		}
+		for _, f := range s.Figures(own) {
+			figures = append(figures, Judge(f))
+		}
+	}
+	slices.SortStableFunc(figures, func(a, b Figure) int { return place(a.Name) - place(b.Name) })
+	return figures
+}
+
+// place of a figure in the report: its own in Goals, or behind the figure that it is a part of.
+func place(name string) int {
+	at := func(name string) int { return slices.IndexFunc(Goals, func(g Goal) bool { return g.Name == name }) }
+	if i := at(name); i >= 0 {
+		return i
+	}
+	whole, _, _ := strings.Cut(name, ".")
+	if i := at(whole); i >= 0 {
+		return i
+	}
+	return len(Goals)
+}
+
+// Select keeps the scenarios that are named, by their own name or that of a figure they give, and
+// refuses a name that nobody has. No names: all.
+func Select(scenarios []Scenario, names []string) ([]Scenario, error) {
+	if len(names) == 0 {
+		return scenarios, nil
+	}
+	known := func(s Scenario, name string) bool { return s.Name == name || slices.Contains(s.Gives, name) }
+	for _, name := range names {
+		if !slices.ContainsFunc(scenarios, func(s Scenario) bool { return known(s, name) }) {
+			var all []string
+			for _, s := range scenarios {
+				all = append(all, append([]string{s.Name}, s.Gives...)...)
+			}
+			slices.Sort(all)
+			return nil, fmt.Errorf("there is no scenario and no figure %q; there are %s", name, strings.Join(slices.Compact(all), ", "))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(scenarios), func(s Scenario) bool {
+		return !slices.ContainsFunc(names, func(name string) bool { return known(s, name) })
+	}), nil
+}
