@@ -41,6 +41,8 @@ type KafkaConfig struct {
 	Dir string
 	// Port is the port on loopback; 0 takes any free one.
 	Port int
+	// Listen replaces net.Listen, for whoever puts something between the broker and its clients.
+	Listen func(network, address string) (net.Listener, error)
 }
 
 // Kafka is a Kafka broker inside this process: one node, durable, with the real
@@ -61,8 +63,12 @@ func StartKafka(c KafkaConfig) (*Kafka, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the Kafka directory %s: %w", c.Dir, err)
 	}
+	if c.Listen == nil {
+		c.Listen = net.Listen
+	}
 	cluster, err := kfake.NewCluster(
 		kfake.Ports(c.Port),
+		kfake.ListenFn(c.Listen),
 		kfake.DataDir(c.Dir),
 		kfake.SyncWrites(),
 		kfake.ClusterID(uuid.NewString()), // for a new directory; an old one remembers its own

@@ -145,6 +145,9 @@ func (b *Broker) awaitReady(ctx context.Context) error {
 // Addr is the broker's host:port.
 func (b *Broker) Addr() string { return b.addr }
 
+// PID is the broker's process id.
+func (b *Broker) PID() int { return b.process.PID() }
+
 // Close stops the broker in order. It may be called again.
 func (b *Broker) Close() { b.process.Stop(stopPatience, syscall.SIGTERM) }
 
