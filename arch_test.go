@@ -25,7 +25,7 @@ type room struct {
 
 var rooms = []room{
 	{pattern: "event", banned: []string{"database/sql", "net/http"}},
-	{pattern: "topic", own: []string{"event"}, banned: []string{"database/sql", "net/http"}},
+	{pattern: "topic", own: []string{"event"}, third: []string{"github.com/go-json-experiment/json/v1"}, banned: []string{"database/sql", "net/http"}},
 	{pattern: "logging", own: []string{"event"}},
 	{pattern: "signature"},
 	{pattern: "transport", third: []string{"github.com/ThreeDotsLabs/watermill/message", "github.com/google/uuid"}},
@@ -35,7 +35,7 @@ var rooms = []room{
 	{pattern: "transport/*", own: []string{"transport", "transport/internal/*"}, third: []string{"*"}},
 	{pattern: "outbox", own: []string{"event", "topic", "transport"}, third: []string{
 		"github.com/ThreeDotsLabs/watermill", "github.com/ThreeDotsLabs/watermill-sql/v3", "github.com/lib/pq", "github.com/pressly/goose/v3", "github.com/google/uuid",
-		"github.com/twmb/franz-go/pkg/kerr", "github.com/prometheus/client_golang", "github.com/cenkalti/backoff/v5"}},
+		"github.com/twmb/franz-go/pkg/kerr", "github.com/prometheus/client_golang", "github.com/cenkalti/backoff/v5", "github.com/go-json-experiment/json/v1"}},
 	{pattern: "deadletter", own: []string{"event", "outbox", "transport"}, third: []string{"github.com/ThreeDotsLabs/watermill", "github.com/lib/pq", "github.com/google/uuid"}},
 	{pattern: "httpapi", own: []string{"event", "signature", "httpapi/*"}, third: []string{"*"}},
 	{pattern: "httpapi/*", own: []string{"httpapi", "httpapi/*"}, third: []string{"*"}},

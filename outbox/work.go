@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	decode "github.com/go-json-experiment/json/v1" // encoding/json as it is from Go 1.27 on
 	"github.com/google/uuid"
 
 	"millrace/event"
@@ -83,7 +84,7 @@ func (s *Store[S, V]) decode(id event.OrderID, state []byte) (S, error) {
 	if string(state) == emptyState {
 		return row, nil
 	}
-	if err := json.Unmarshal(state, &row); err != nil {
+	if err := decode.Unmarshal(state, &row); err != nil {
 		return row, fmt.Errorf("%s: the row of order %s is not readable: %w", s.table.Name, id, err)
 	}
 	return row, nil
