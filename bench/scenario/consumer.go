@@ -1,0 +1,100 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"millrace/bench"
+	"millrace/bench/rig"
+	"millrace/topic"
+)
+
+// consumer is how fast waiting messages are handled for good: deduplicated, the row of their order
+// changed, one event each written to the outbox, all of it on disk. Nothing is relayed.
+func consumer() bench.Scenario {
+	return bench.Scenario{
+		Name:  "consumer",
+		Gives: []string{"consumer_vs_router"},
+		Sides: []bench.Side{
+			{Name: "ours", Run: consumeOurs},
+		},
+		Figures: func(rows []bench.Row) []bench.Figure {
+			return []bench.Figure{versusBest("consumer_vs_router", rows, "messages_per_second")}
+		},
+	}
+}
+
+// consumerSize is how many orders wait, and how long a side may take. The stock sides do not get
+// through all of them: their rate is that of what they handled.
+func consumerSize(scale bench.Scale) (orders int, limit time.Duration) {
+	switch scale {
+	case bench.Smoke:
+		return 500, 20 * time.Second // all of them, on both sides
+	case bench.Quick:
+		return 30_000, 2500 * time.Millisecond
+	default:
+		return 200_000, 15 * time.Second
+	}
+}
+
+func consumeOurs(ctx context.Context, env *bench.Env) (values bench.Values, err error) {
+	orders, limit := consumerSize(env.Scale)
+	round, err := env.Rig.Round(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, round.Close()) }()
+	records, err := fill(ctx, round.Brokers, env.Partitions, orders, topic.OrderCreated.Name, topic.InventoryReserved.Name)
+	if err != nil {
+		return nil, err
+	}
+	return drainOurs(ctx, env, round, orders, records, limit)
+}
+
+func drainOurs(ctx context.Context, env *bench.Env, round *rig.Round, orders, records int, limit time.Duration) (values bench.Values, err error) {
+	o, err := openOurs(ctx, round, env.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, o.parts.stop()) }()
+	handled := newMeter(records)
+	if err := o.consume(ctx, handled, nil); err != nil {
+		return nil, err
+	}
+	m, err := handled.await(ctx, limit, o.parts.failed)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.parts.stop(); err != nil {
+		return nil, err
+	}
+	rows, err := o.rows(ctx)
+	if err != nil {
+		return nil, err
+	}
+	said, err := o.unsent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := consumed(m, int64(orders), rows, said); err != nil {
+		return nil, err
+	}
+	return bench.Values{"messages_per_second": m.perSecond(), "messages": float64(m.count)}, nil
+}
+
+// consumed checks what a consumer left: for each order that it handled one row and one event, and for
+// all orders if it handled all messages.
+func consumed(m measured, orders, rows, said int64) error {
+	duplicates := m.count / duplicateEvery // at most so many of the messages were no order's first
+	switch {
+	case said != rows:
+		return fmt.Errorf("%d orders were handled, and %d events said", rows, said)
+	case m.whole && rows != orders:
+		return fmt.Errorf("of %d orders %d were handled", orders, rows)
+	case rows < m.count-duplicates-1 || rows > orders:
+		return fmt.Errorf("%d messages were handled, of %d orders there are rows", m.count, rows)
+	}
+	return nil
+}

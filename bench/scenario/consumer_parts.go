@@ -1,0 +1,53 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// parts are what runs in this process for one side: stores, handlers, relays. The last one started is
+// the first one stopped.
+type parts struct {
+	failed chan error // has the first failure
+	stops  []func() error
+}
+
+func newParts() *parts { return &parts{failed: make(chan error, 1)} }
+
+// closing has close called in its turn.
+func (p *parts) closing(close func() error) { p.stops = append(p.stops, close) }
+
+// start runs a part until its turn to stop comes. A part that ends before has failed.
+func (p *parts) start(ctx context.Context, name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() {
+		err := run(ctx)
+		if ctx.Err() == nil {
+			err = errors.Join(fmt.Errorf("%s ended by itself", name), err)
+			select {
+			case p.failed <- err:
+			default: // the first failure is told
+			}
+		}
+		done <- err
+	}()
+	p.closing(func() error {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("stop %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// stop stops all parts. It may be called again.
+func (p *parts) stop() error {
+	var errs []error
+	for i := len(p.stops) - 1; i >= 0; i-- {
+		errs = append(errs, p.stops[i]())
+	}
+	p.stops = nil
+	return errors.Join(errs...)
+}
