@@ -31,6 +31,12 @@ func Between(name string, ours, theirs []float64) Figure {
 	return Judge(f)
 }
 
+// Measured tells whether there is a number of ours.
+func (f Figure) Measured() bool { return !math.IsNaN(f.Ours) }
+
+// Compared tells whether there is also one of theirs.
+func (f Figure) Compared() bool { return f.Measured() && f.Theirs != 0 && !math.IsNaN(f.Theirs) }
+
 // Collect is a value of one side in all rounds that have it, in the order of the rows.
 func Collect(rows []Row, side, value string) []float64 {
 	var found []float64

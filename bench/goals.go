@@ -1,9 +1,6 @@
 package bench
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // Goal is what a figure is, and what it should reach.
 type Goal struct {
@@ -112,7 +109,7 @@ func Judge(f Figure) Figure {
 	case AtMost:
 		f.Reached = number <= g.Limit
 	default:
-		f.Reached = !math.IsNaN(f.Ours)
+		f.Reached = f.Measured()
 	}
 	return f
 }

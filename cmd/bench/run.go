@@ -66,6 +66,7 @@ func (o *options) check() error {
 func runCommand() *cobra.Command {
 	var o options
 	var output string
+	var report bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Measures everything, or what --only names",
@@ -80,7 +81,7 @@ something lost); never because of a figure.`,
 			if output != "table" && output != "json" {
 				return usageError{fmt.Errorf("--output is table or json, not %q", output)}
 			}
-			results, _, runErr := measure(cmd.Context(), o, cmd.ErrOrStderr())
+			results, rows, runErr := measure(cmd.Context(), o, cmd.ErrOrStderr())
 			figures := bench.Figures(scenario.All(), results.Rows)
 			var writeErr error
 			if output == "json" {
@@ -88,12 +89,16 @@ something lost); never because of a figure.`,
 			} else {
 				writeErr = bench.WriteTable(cmd.OutOrStdout(), figures)
 			}
+			if report && runErr == nil {
+				writeErr = errors.Join(writeErr, writeReport(cmd.ErrOrStderr(), rows, ""))
+			}
 			return errors.Join(runErr, writeErr)
 		},
 	}
 	o.register(cmd)
 	cmd.Flags().BoolVar(&o.quick, "quick", false, "smaller sizes, 3 rounds: less than six minutes")
 	cmd.Flags().BoolVar(&o.smoke, "smoke", false, "only to see that both sides end right: less than a minute")
+	cmd.Flags().BoolVar(&report, "report", false, "write bench/REPORT.md from what was measured, if no check failed")
 	cmd.Flags().StringVar(&output, "output", "table", "how to print: table or json")
 	return cmd
 }

@@ -1,0 +1,243 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Where a report's parts are, below its directory.
+const (
+	reportName = "REPORT.md"
+	plotsDir   = "plots"
+	resultsDir = "results"
+	rowsName   = "report.jsonl"       // the rows that the report is made from
+	againName  = "report-again.jsonl" // those of a second run, which shows how well the first one repeats
+)
+
+// ReportRows is the file in dir with the rows that its report was made from.
+func ReportRows(dir string) string { return filepath.Join(dir, resultsDir, rowsName) }
+
+// WriteReport writes REPORT.md into dir, its plots and its raw rows beside it, from a file of rows.
+// again is a second run's file, or empty. What an earlier report left is replaced.
+func WriteReport(dir string, scenarios []Scenario, rows, again string) error {
+	results, err := ReadRows(rows)
+	if err != nil {
+		return err
+	}
+	report := report{scenarios: scenarios, results: results, figures: Figures(scenarios, results.Rows), spreads: Spreads(scenarios, results.Rows)}
+	if again != "" {
+		second, err := ReadRows(again)
+		if err != nil {
+			return err
+		}
+		report.again = &second
+	}
+	plots := report.plots()
+	if err := os.RemoveAll(filepath.Join(dir, plotsDir)); err != nil {
+		return fmt.Errorf("removing the last report's plots: %w", err)
+	}
+	files := map[string]string{reportName: report.markdown(plots)}
+	for _, p := range plots {
+		files[p.File] = p.SVG
+	}
+	for name, from := range map[string]string{rowsName: rows, againName: again} {
+		path := filepath.Join(resultsDir, name)
+		if from == "" {
+			if err := os.RemoveAll(filepath.Join(dir, path)); err != nil {
+				return fmt.Errorf("removing the last report's rows: %w", err)
+			}
+			continue
+		}
+		raw, err := os.ReadFile(from)
+		if err != nil {
+			return fmt.Errorf("copying the raw rows: %w", err)
+		}
+		files[path] = string(raw)
+	}
+	for _, name := range sortedKeys(files) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
+		if err := os.WriteFile(path, []byte(files[name]), 0o644); err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
+	}
+	return nil
+}
+
+// report is what the page is made from.
+type report struct {
+	scenarios []Scenario
+	results   Results
+	figures   []Figure
+	spreads   map[string]FigureSpread
+	again     *Results
+}
+
+// page is Markdown as it is written.
+type page struct{ strings.Builder }
+
+func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+
+// table writes a table; cells have their bars escaped.
+func (p *page) table(head []string, rows [][]string) {
+	p.row(head)
+	p.row(slices.Repeat([]string{"---"}, len(head)))
+	for _, r := range rows {
+		p.row(r)
+	}
+	p.line("")
+}
+
+func (p *page) row(cells []string) {
+	escaped := make([]string, len(cells))
+	for i, c := range cells {
+		escaped[i] = strings.NewReplacer("|", `\|`, "\n", " ").Replace(c)
+	}
+	p.line("| %s |", strings.Join(escaped, " | "))
+}
+
+func (r report) markdown(plots []plot) string {
+	p, m := &page{}, r.results.Run.Machine
+	p.line("<!-- written by `bench report`: do not edit -->")
+	p.line("# What the bench measured\n")
+	p.line("A %s run on %s, on commit `%s` and %s. Raw rows: [%s/%s](%[5]s/%[6]s). How to repeat it: [docs/performance.md](../docs/performance.md).\n",
+		r.results.Run.Scale, r.results.Run.Began.UTC().Format(time.DateOnly), m.Commit, m.Kafka, resultsDir, rowsName)
+	r.figureTable(p)
+	r.failures(p)
+	p.line("Ours and theirs are medians over the rounds; the ratio is ours ÷ theirs; the worst pair is our worst round beside their best.\n")
+	p.line("## Plots\n")
+	p.line("A bar is the median, a dot a round, a dashed mark the goal. Blue is ours.\n")
+	for _, plot := range plots {
+		p.line("![%s](%s)\n", plot.Title, filepath.ToSlash(plot.File))
+	}
+	r.machine(p)
+	r.method(p)
+	r.spreadTable(p)
+	if r.again != nil {
+		r.repetition(p)
+	}
+	r.everything(p)
+	return strings.TrimRight(p.String(), "\n") + "\n"
+}
+
+func (r report) figureTable(p *page) {
+	var rows [][]string
+	for _, f := range r.figures {
+		rows = append(rows, []string{"`" + f.Name + "`", goalOf(f.Name).What, number(f.Ours), optional(f.Theirs), f.Unit, times(f.Ratio), times(f.WorstPair), f.Goal, reached(f), f.Note})
+	}
+	p.table([]string{"figure", "what", "ours", "theirs", "unit", "ratio", "worst pair", "goal", "reached", "note"}, rows)
+}
+
+// failures names the rounds that make no figure. A report without them would look better than the run was.
+func (r report) failures(p *page) {
+	for _, row := range r.results.Rows {
+		if row.Failed != "" {
+			p.line("Failed, and counted nowhere: %s, %s, round %d: %s\n", row.Scenario, row.Side, row.Round, row.Failed)
+		}
+	}
+}
+
+func (r report) machine(p *page) {
+	m := r.results.Run.Machine
+	low, high := r.fsyncs()
+	p.line("## Machine\n")
+	p.table([]string{"what", "which"}, [][]string{
+		{"processor", fmt.Sprintf("%s, %d cores, for everything: both sides' processes, servers and load", m.CPU, m.Cores)},
+		{"memory", number(m.MemoryGiB) + " GiB"},
+		{"kernel, file system", m.Kernel + ", " + m.FileSystem},
+		{"fsyncs/s, one after the other, before the rounds", number(low) + " to " + number(high)},
+		{"Go", m.Go},
+		{"Postgres", m.Postgres},
+		{"broker", m.Kafka},
+	})
+}
+
+func (r report) fsyncs() (low, high float64) {
+	for i, row := range r.results.Rows {
+		if i == 0 || row.FsyncsPerSecond < low {
+			low = row.FsyncsPerSecond
+		}
+		high = max(high, row.FsyncsPerSecond)
+	}
+	return low, high
+}
+
+func (r report) method(p *page) {
+	p.line("## Method\n")
+	p.line("1. Every scenario runs its sides in turn (ours, theirs, ours, theirs …), %d rounds; the soak once.", r.results.Run.Rounds)
+	p.line("2. Both sides stand on the same Postgres and the same broker: `fsync` and `synchronous_commit` on, `acks=all`, %d partitions a topic.", partitions)
+	p.line("3. Each side gets an empty database and a broker without topics in each round. They are dropped afterwards, and a checkpoint is made before the next.")
+	p.line("4. Both sides get the same payloads. Stock Watermill runs the same saga with the settings of its documentation, and tuned; the better one counts.")
+	p.line("5. All of it shares the machine: load, both servers, and the side that is measured.")
+	p.line("6. Both sides end with the same checks: every order final, stock and money add up, nothing lost. A round that fails one makes no figure and fails the run.")
+	p.line("7. Latencies are taken from the database's clock: from the start of the transaction that accepted the order to the start of the one that made it PAID. The load is open: an order is sent when it is due, whether or not the last one was answered.")
+	p.line("8. At saturation the number of orders that are under way at once is bounded, the same on both sides; counted are orders that became final.")
+	p.line("9. Medians over the rounds; the worst pair is our worst round beside their best.")
+	p.line("10. Before each round the rate of fsyncs is measured, for it bounds what a transaction per message can reach.\n")
+}
+
+func (r report) spreadTable(p *page) {
+	p.line("## Spread over the rounds\n")
+	p.line("Lowest / median / highest, each round taken by itself.\n")
+	var rows [][]string
+	for _, f := range r.figures {
+		s, ok := r.spreads[f.Name]
+		if !ok {
+			continue
+		}
+		rows = append(rows, []string{"`" + f.Name + "`", fmt.Sprint(len(s.Ours.Rounds)), s.Ours.String(), s.Theirs.String(), s.Ratio.String()})
+	}
+	p.table([]string{"figure", "rounds", "ours", "theirs", "ratio"}, rows)
+}
+
+// String is lowest / median / highest; nothing if there were no rounds.
+func (s Spread) String() string {
+	if len(s.Rounds) == 0 {
+		return ""
+	}
+	return number(s.Min) + " / " + number(s.Median) + " / " + number(s.Max)
+}
+
+// repetition sets a second run beside the first.
+func (r report) repetition(p *page) {
+	p.line("## The same again\n")
+	p.line("A second run, begun %s later, on commit `%s` ([%s/%s](%[3]s/%[4]s)).\n", r.again.Run.Began.Sub(r.results.Run.Began).Round(time.Minute), r.again.Run.Machine.Commit, resultsDir, againName)
+	var rows [][]string
+	for _, c := range Compare(r.scenarios, r.results, *r.again) {
+		rows = append(rows, []string{"`" + c.Name + "`", c.Unit, number(c.OursThen), number(c.OursNow), percent(c.OursChange), times(c.RatioThen), times(c.RatioNow)})
+	}
+	p.table([]string{"figure", "unit", "ours, first", "ours, second", "change", "ratio, first", "ratio, second"}, rows)
+}
+
+// everything lists each value of each side, as the figures are made from some of them only.
+func (r report) everything(p *page) {
+	p.line("## Everything that was measured\n")
+	p.line("Lowest / median / highest over the rounds.\n")
+	var rows [][]string
+	for _, s := range r.scenarios {
+		for _, side := range s.Sides {
+			names := map[string]bool{}
+			for _, row := range r.results.Rows {
+				if row.Scenario == s.Name && row.Side == side.Name {
+					for name := range row.Values {
+						names[name] = true
+					}
+				}
+			}
+			own := slices.DeleteFunc(slices.Clone(r.results.Rows), func(row Row) bool { return row.Scenario != s.Name })
+			for _, name := range sortedKeys(names) {
+				values := Collect(own, side.Name, name)
+				if len(values) > 0 {
+					rows = append(rows, []string{s.Name, side.Name, name, spreadOf(values).String()})
+				}
+			}
+		}
+	}
+	p.table([]string{"scenario", "side", "value", "lowest / median / highest"}, rows)
+}
