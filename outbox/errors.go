@@ -41,6 +41,10 @@ func kindOf(err error) kind {
 	if errors.Is(err, errMemoryHeld) {
 		return lockTimeout
 	}
+	var invalid *InvalidElementError
+	if errors.As(err, &invalid) {
+		return guilty
+	}
 	var e *pq.Error
 	if !errors.As(err, &e) {
 		return passing

@@ -122,7 +122,7 @@ func (t *pgSession) insertMissing(ctx context.Context, all, create []event.Order
 				t.unknown[id] = true
 			}
 		}
-		var missing []string
+		var missing UUIDArray
 		for _, id := range create {
 			if t.unknown[id] {
 				missing = append(missing, string(id))
@@ -130,21 +130,29 @@ func (t *pgSession) insertMissing(ctx context.Context, all, create []event.Order
 			}
 		}
 		if len(missing) > 0 {
-			if _, err := t.run.ExecContext(ctx, t.sql.insert, pq.Array(missing)); err != nil {
+			if _, err := t.run.ExecContext(ctx, t.sql.insert, missing); err != nil {
 				return fmt.Errorf("insert into %s: %w", t.shape.name, err)
 			}
 		}
 	}
 	if len(sides) > 0 {
-		if _, err := t.run.ExecContext(ctx, t.sql.insertSides, pq.Array(sides)); err != nil {
+		if _, err := t.run.ExecContext(ctx, t.sql.insertSides, TextArray(sides)); err != nil {
 			return fmt.Errorf("insert into %s: %w", t.shape.side, err)
 		}
 	}
 	return nil
 }
 
+func uuids(ids []event.OrderID) UUIDArray {
+	array := make(UUIDArray, len(ids))
+	for i, id := range ids {
+		array[i] = string(id)
+	}
+	return array
+}
+
 func (t *pgSession) knownOf(ctx context.Context, ids []event.OrderID) (map[event.OrderID]bool, error) {
-	rows, err := t.run.QueryContext(ctx, t.sql.known, pq.Array(ids))
+	rows, err := t.run.QueryContext(ctx, t.sql.known, uuids(ids))
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +174,7 @@ func (t *pgSession) lock(ctx context.Context, ids []event.OrderID) (locked, erro
 	if t.opts.wait {
 		query = t.sql.lockWaiting
 	}
-	rows, err := t.run.QueryContext(ctx, query, pq.Array(ids))
+	rows, err := t.run.QueryContext(ctx, query, uuids(ids))
 	if err != nil {
 		return l, fmt.Errorf("lock rows of %s: %w", t.shape.name, err)
 	}
@@ -223,7 +231,7 @@ func (t *pgSession) lockSides(ctx context.Context, keys []string) (map[string][]
 }
 
 func (t *pgSession) sideRows(ctx context.Context, query string, keys []string) (map[string][]any, error) {
-	rows, err := t.run.QueryContext(ctx, query, pq.Array(keys))
+	rows, err := t.run.QueryContext(ctx, query, TextArray(keys))
 	if err != nil {
 		return nil, fmt.Errorf("lock rows of %s: %w", t.shape.side, err)
 	}
@@ -258,7 +266,7 @@ func (t *pgSession) inLedger(ctx context.Context, ids []string) (map[string]bool
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	rows, err := t.run.QueryContext(ctx, t.sql.inLedger, pq.Array(ids))
+	rows, err := t.run.QueryContext(ctx, t.sql.inLedger, UUIDArray(ids))
 	if err != nil {
 		return nil, fmt.Errorf("look into %s: %w", t.shape.ledger, err)
 	}

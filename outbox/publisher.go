@@ -11,7 +11,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	wsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/lib/pq"
 
 	"millrace/transport"
 )
@@ -41,8 +40,8 @@ const allTopics = "outbox"
 
 // InsertQuery makes the one INSERT.
 func (a schemaAdapter) InsertQuery(topicName string, msgs message.Messages) (wsql.Query, error) {
-	topics := make([]string, len(msgs))
-	keys, payloads, headers := make(pq.ByteaArray, len(msgs)), make(pq.ByteaArray, len(msgs)), make(pq.ByteaArray, len(msgs))
+	topics := make(TextArray, len(msgs))
+	keys, payloads, headers := make(ByteaArray, len(msgs)), make(ByteaArray, len(msgs)), make(ByteaArray, len(msgs))
 	for i, msg := range msgs {
 		topics[i] = topicName
 		head := make(map[string]string, len(msg.Metadata)+1)
@@ -60,7 +59,7 @@ func (a schemaAdapter) InsertQuery(topicName string, msgs message.Messages) (wsq
 		}
 		keys[i], payloads[i], headers[i] = transport.Key(msg), []byte(msg.Payload), encoded
 	}
-	return wsql.Query{Query: insertEvents, Args: []any{a.service, pq.Array(topics), keys, payloads, headers}}, nil
+	return wsql.Query{Query: insertEvents, Args: []any{a.service, topics, keys, payloads, headers}}, nil
 }
 
 var errOnlyPublishes = errors.New("the outbox is read by the relay, not by a Watermill SQL subscriber")

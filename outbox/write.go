@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"github.com/lib/pq"
 )
 
 // queries are the statements for one table. Every one of them takes arrays: a batch
@@ -64,11 +62,11 @@ ON CONFLICT DO NOTHING`, claimLease.Milliseconds()),
 
 func updateQuery(s shape) string {
 	set := []string{
-		"state = d.state::json", "version = d.version", "said = d.said", "processed = t.processed || d.processed::uuid[]",
+		"state = d.state", "version = d.version", "said = d.said", "processed = t.processed || d.processed::uuid[]",
 		"commands = d.commands::uuid[]", "waiting = d.waiting::text[]", "correlation_id = d.correlation_id", "updated_at = now()",
 	}
 	names := []string{"order_id", "state", "version", "said", "processed", "commands", "waiting", "correlation_id"}
-	params := []string{"$1::uuid[]", "$2::text[]", "$3::bigint[]", "$4::bigint[]", "$5::text[]", "$6::text[]", "$7::text[]", "$8::text[]"}
+	params := []string{"$1::uuid[]", "$2::json[]", "$3::bigint[]", "$4::bigint[]", "$5::text[]", "$6::text[]", "$7::text[]", "$8::text[]"}
 	for i, c := range s.columns {
 		set = append(set, fmt.Sprintf("%s = nullif(d.%s, '')::%s", c, c, s.columnTypes[i]))
 		names = append(names, c)
@@ -112,19 +110,19 @@ func (t *pgSession) exec(ctx context.Context, query string, args ...any) error {
 func (t *pgSession) writeRows(ctx context.Context, out *outcome) error {
 	n := len(out.rows)
 	var (
-		ids, states, processed = make([]string, n), make([]string, n), make([]string, n)
-		commands, waiting      = make([]string, n), make([]string, n)
-		correlation            = make([]string, n)
-		versions, said         = make([]int64, n), make([]int64, n)
-		columns                = make([][]string, len(t.shape.columns))
+		ids, states, processed = make(UUIDArray, n), make(JSONArray, n), make(TextArray, n)
+		commands, waiting      = make(TextArray, n), make(TextArray, n)
+		correlation            = make(TextArray, n)
+		versions, said         = make(BigintArray, n), make(BigintArray, n)
+		columns                = make([]TextArray, len(t.shape.columns))
 	)
 	for c := range columns {
-		columns[c] = make([]string, n)
+		columns[c] = make(TextArray, n)
 	}
 	for i, r := range out.rows {
-		ids[i], states[i], versions[i], said[i] = string(r.id), string(r.state), r.version, r.said
+		ids[i], states[i], versions[i], said[i] = string(r.id), r.state, r.version, r.said
 		processed[i], commands[i] = joinUUIDs(r.newIDs), joinUUIDs(r.commands)
-		value, err := pq.StringArray(nonNil(r.waiting)).Value()
+		value, err := TextArray(r.waiting).Value()
 		if err != nil {
 			return err
 		}
@@ -134,36 +132,29 @@ func (t *pgSession) writeRows(ctx context.Context, out *outcome) error {
 			columns[c][i] = r.columns[c]
 		}
 	}
-	args := []any{pq.Array(ids), pq.Array(states), pq.Array(versions), pq.Array(said), pq.Array(processed), pq.Array(commands), pq.Array(waiting), pq.Array(correlation)}
+	args := []any{ids, states, versions, said, processed, commands, waiting, correlation}
 	for _, c := range columns {
-		args = append(args, pq.Array(c))
+		args = append(args, c)
 	}
 	return t.exec(ctx, t.sql.update, args...)
 }
 
 func joinUUIDs(ids []string) string { return "{" + strings.Join(ids, ",") + "}" }
 
-func nonNil(s []string) []string {
-	if s == nil {
-		return []string{}
-	}
-	return s
-}
-
 func (t *pgSession) writeHistory(ctx context.Context, out *outcome) error {
 	n := len(out.entries)
-	ids, versions, events, types := make([]string, n), make([]int64, n), make([]string, n), make([]string, n)
-	data, correlation, causation := make([]string, n), make([]string, n), make([]string, n)
+	ids, versions, events, types := make(UUIDArray, n), make(BigintArray, n), make(UUIDArray, n), make(TextArray, n)
+	data, correlation, causation := make(JSONArray, n), make(TextArray, n), make(UUIDArray, n)
 	for i, e := range out.entries {
 		ids[i], versions[i], events[i], types[i] = string(e.orderID), e.version, e.eventID, e.entry.Type
-		data[i], correlation[i], causation[i] = string(e.entry.Data), e.correlationID, e.causationID
+		data[i], correlation[i], causation[i] = e.entry.Data, e.correlationID, e.causationID
 	}
-	return t.exec(ctx, t.sql.history, pq.Array(ids), pq.Array(versions), pq.Array(events), pq.Array(types), pq.Array(data), pq.Array(correlation), pq.Array(causation))
+	return t.exec(ctx, t.sql.history, ids, versions, events, types, data, correlation, causation)
 }
 
 func (t *pgSession) writeSides(ctx context.Context, out *outcome) error {
-	keys := make([]string, len(out.sides))
-	texts, numbers := make([][]string, len(t.shape.sideColumns)), make([][]int64, len(t.shape.sideColumns))
+	keys := make(TextArray, len(out.sides))
+	texts, numbers := make([]TextArray, len(t.shape.sideColumns)), make([]BigintArray, len(t.shape.sideColumns))
 	for i, side := range out.sides {
 		keys[i] = side.key
 		for c, value := range side.fields {
@@ -175,12 +166,12 @@ func (t *pgSession) writeSides(ctx context.Context, out *outcome) error {
 			}
 		}
 	}
-	args := []any{pq.Array(keys)}
+	args := []any{keys}
 	for c := range t.shape.sideColumns {
 		if t.shape.sideTypes[c] == "text" {
-			args = append(args, pq.Array(texts[c]))
+			args = append(args, texts[c])
 		} else {
-			args = append(args, pq.Array(numbers[c]))
+			args = append(args, numbers[c])
 		}
 	}
 	return t.exec(ctx, t.sql.updateSides, args...)
@@ -188,35 +179,35 @@ func (t *pgSession) writeSides(ctx context.Context, out *outcome) error {
 
 func (t *pgSession) writeLedger(ctx context.Context, out *outcome) error {
 	n := len(out.ledger)
-	ids, keys, states, correlation := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	ids, keys, states, correlation := make(UUIDArray, n), make(TextArray, n), make(JSONArray, n), make(TextArray, n)
 	for i, l := range out.ledger {
-		ids[i], keys[i], states[i], correlation[i] = l.id, l.key, string(l.state), l.correlationID
+		ids[i], keys[i], states[i], correlation[i] = l.id, l.key, l.state, l.correlationID
 	}
-	return t.exec(ctx, t.sql.ledger, pq.Array(ids), pq.Array(keys), pq.Array(states), pq.Array(correlation))
+	return t.exec(ctx, t.sql.ledger, ids, keys, states, correlation)
 }
 
 func (t *pgSession) writeSums(ctx context.Context, out *outcome) error {
 	n := len(out.sums)
-	minutes, names, keys, numbers := make([]string, n), make([]string, n), make([]string, n), make([]int64, n)
+	minutes, names, keys, numbers := make(TimestamptzArray, n), make(TextArray, n), make(TextArray, n), make(BigintArray, n)
 	for i, s := range out.sums {
-		minutes[i], names[i], keys[i], numbers[i] = s.Minute.UTC().Format("2006-01-02 15:04:05Z"), s.Name, s.Key, s.N
+		minutes[i], names[i], keys[i], numbers[i] = s.Minute, s.Name, s.Key, s.N
 	}
-	return t.exec(ctx, t.sql.sums, pq.Array(minutes), pq.Array(names), pq.Array(keys), pq.Array(numbers))
+	return t.exec(ctx, t.sql.sums, minutes, names, keys, numbers)
 }
 
 func (t *pgSession) writeWaitsEnd(ctx context.Context, out *outcome) error {
-	ids, steps := make([]string, len(out.waitsEnd)), make([]string, len(out.waitsEnd))
+	ids, steps := make(UUIDArray, len(out.waitsEnd)), make(TextArray, len(out.waitsEnd))
 	for i, w := range out.waitsEnd {
 		ids[i], steps[i] = string(w.id), w.step
 	}
-	return t.exec(ctx, t.sql.endWaits, t.shape.service, pq.Array(ids), pq.Array(steps))
+	return t.exec(ctx, t.sql.endWaits, t.shape.service, ids, steps)
 }
 
 func (t *pgSession) writeWaits(ctx context.Context, out *outcome) error {
 	n := len(out.waits)
-	ids, steps, after, claimed := make([]string, n), make([]string, n), make([]int64, n), make([]bool, n)
+	ids, steps, after, claimed := make(UUIDArray, n), make(TextArray, n), make(BigintArray, n), make(BooleanArray, n)
 	for i, w := range out.waits {
 		ids[i], steps[i], after[i], claimed[i] = string(w.id), w.step, w.after.Milliseconds(), w.claimed
 	}
-	return t.exec(ctx, t.sql.startWaits, t.shape.service, pq.Array(ids), pq.Array(steps), pq.Array(after), pq.Array(claimed), out.holder)
+	return t.exec(ctx, t.sql.startWaits, t.shape.service, ids, steps, after, claimed, out.holder)
 }

@@ -66,10 +66,16 @@ func startPostgres(ctx context.Context, throwaway bool) (*embedded.Postgres, err
 
 func open(tb testing.TB, dsn string) *sql.DB {
 	tb.Helper()
-	db, err := sql.Open("postgres", dsn)
+	address, err := pq.NewConfig(dsn)
 	if err != nil {
-		tb.Fatalf("open the test database: %v", err)
+		tb.Fatalf("read the test database's address: %v", err)
 	}
+	address.BinaryParameters = true // as the router's own pools have it
+	connector, err := pq.NewConnectorConfig(address)
+	if err != nil {
+		tb.Fatalf("read the test database's address: %v", err)
+	}
+	db := sql.OpenDB(connector)
 	tb.Cleanup(func() { _ = db.Close() })
 	return db
 }

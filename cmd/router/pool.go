@@ -48,6 +48,9 @@ func openPool(ctx context.Context, dsn string, limit int, patience time.Duration
 // addressOf reads a DSN, and adds the connect_timeout it lacks.
 func addressOf(dsn string) (pq.Config, error) {
 	address, err := pq.NewConfig(dsn)
+	// Arrays go out in binary (outbox.UUIDArray and the others), and a query that is not prepared takes one
+	// round trip instead of two.
+	address.BinaryParameters = true
 	if address.ConnectTimeout == 0 {
 		address.ConnectTimeout = connectPatience
 	}
