@@ -18,7 +18,7 @@ func consumer() bench.Scenario {
 		Name:  "consumer",
 		Gives: []string{"consumer_vs_router"},
 		Sides: []bench.Side{
-			{Name: "ours", Run: consumeOurs},
+			{Name: oursSide, Run: consumeOurs},
 		},
 		Figures: func(rows []bench.Row) []bench.Figure {
 			return []bench.Figure{versusBest("consumer_vs_router", rows, "messages_per_second")}
@@ -26,8 +26,8 @@ func consumer() bench.Scenario {
 	}
 }
 
-// consumerSize is how many orders wait, and how long a side may take. The stock sides do not get
-// through all of them: their rate is that of what they handled.
+// consumerSize is how many orders wait, and when the stock sides are stopped: their rate is then that of what
+// they handled.
 func consumerSize(scale bench.Scale) (orders int, limit time.Duration) {
 	switch scale {
 	case bench.Smoke:
@@ -40,7 +40,7 @@ func consumerSize(scale bench.Scale) (orders int, limit time.Duration) {
 }
 
 func consumeOurs(ctx context.Context, env *bench.Env) (values bench.Values, err error) {
-	orders, limit := consumerSize(env.Scale)
+	orders, _ := consumerSize(env.Scale)
 	round, err := env.Rig.Round(ctx)
 	if err != nil {
 		return nil, err
@@ -50,10 +50,10 @@ func consumeOurs(ctx context.Context, env *bench.Env) (values bench.Values, err 
 	if err != nil {
 		return nil, err
 	}
-	return drainOurs(ctx, env, round, orders, records, limit)
+	return drainOurs(ctx, env, round, orders, records)
 }
 
-func drainOurs(ctx context.Context, env *bench.Env, round *rig.Round, orders, records int, limit time.Duration) (values bench.Values, err error) {
+func drainOurs(ctx context.Context, env *bench.Env, round *rig.Round, orders, records int) (values bench.Values, err error) {
 	o, err := openOurs(ctx, round, env.Log)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func drainOurs(ctx context.Context, env *bench.Env, round *rig.Round, orders, re
 	if err := o.consume(ctx, handled, nil); err != nil {
 		return nil, err
 	}
-	m, err := handled.await(ctx, limit, o.parts.failed)
+	m, err := handled.await(ctx, patience, o.parts.failed)
 	if err != nil {
 		return nil, err
 	}

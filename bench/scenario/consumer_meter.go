@@ -53,6 +53,9 @@ func (m *meter) handle(next message.HandlerFunc) message.HandlerFunc {
 // startPatience is how long the first message may take: a group's first join is some seconds long.
 const startPatience = 30 * time.Second
 
+// patience is how long our own side may take, which is not stopped early: less means that it hangs.
+const patience = 3 * time.Minute
+
 // await waits for the target, or for limit from the first beginning on. It fails when ctx ends, when failed
 // has something, and when nothing begins.
 func (m *meter) await(ctx context.Context, limit time.Duration, failed <-chan error) (measured, error) {

@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"testing"
-	"time"
 
 	"millrace/topic"
 )
@@ -14,7 +13,7 @@ func TestOurConsumer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	values, err := drainOurs(t.Context(), env, round, orders, records, time.Minute)
+	values, err := drainOurs(t.Context(), env, round, orders, records)
 	if err != nil {
 		t.Fatal(err)
 	}

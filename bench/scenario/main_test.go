@@ -31,5 +31,5 @@ func aRound(t *testing.T) *rig.Round {
 }
 
 func anEnv(t *testing.T) *bench.Env {
-	return &bench.Env{Scale: bench.Smoke, Log: slog.Default(), Progress: t.Logf, Partitions: rig.Partitions}
+	return &bench.Env{Scale: bench.Quick, Log: slog.Default(), Progress: t.Logf, Partitions: rig.Partitions}
 }

@@ -1,0 +1,155 @@
+package scenario
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"millrace/bench"
+	"millrace/bench/rig"
+	"millrace/outbox"
+	"millrace/topic"
+	"millrace/transport/kafka"
+)
+
+// relay is how fast a backlog in the outbox gets to the broker, which has acknowledged each event at the end.
+func relay() bench.Scenario {
+	return bench.Scenario{
+		Name:  "relay",
+		Gives: []string{"relay_vs_forwarder"},
+		Sides: []bench.Side{
+			{Name: oursSide, Run: relayOurs},
+		},
+		Figures: func(rows []bench.Row) []bench.Figure {
+			return []bench.Figure{versusBest("relay_vs_forwarder", rows, "rows_per_second")}
+		},
+	}
+}
+
+// relaySize is how many rows wait, and when the stock sides are stopped: their rate is then that of what they
+// sent, from a backlog as long as ours.
+func relaySize(scale bench.Scale) (rows int, limit time.Duration) {
+	switch scale {
+	case bench.Smoke:
+		return 2_000, 20 * time.Second // all of them, on both sides
+	case bench.Quick:
+		return 100_000, 3 * time.Second
+	default:
+		return 100_000, 20 * time.Second
+	}
+}
+
+// outboxChunk is how many rows one transaction writes when the outbox is filled.
+const outboxChunk = 5000
+
+func relayOurs(ctx context.Context, env *bench.Env) (values bench.Values, err error) {
+	round, err := env.Rig.Round(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, round.Close()) }()
+	return relayOutbox(ctx, env, round)
+}
+
+func relayOutbox(ctx context.Context, env *bench.Env, round *rig.Round) (values bench.Values, err error) {
+	rows, _ := relaySize(env.Scale)
+	if err := makeTopics(ctx, round, env.Partitions, topic.OrderCreated.Name); err != nil {
+		return nil, err
+	}
+	o, err := openOurs(ctx, round, env.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, o.parts.stop()) }()
+	err = inChunks(ctx, o.db, rows, func(tx *sql.Tx, msgs message.Messages) error {
+		publisher, err := outbox.NewPublisher(tx, "order")
+		if err != nil {
+			return err
+		}
+		return publisher.Publish(topic.OrderCreated.Name, msgs...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := settle(ctx, round, "millrace.outbox"); err != nil {
+		return nil, err
+	}
+	acked := newMeter(rows)
+	acked.begin()
+	if _, err := o.relay(ctx, acked); err != nil {
+		return nil, err
+	}
+	m, err := acked.await(ctx, patience, o.parts.failed)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.parts.stop(); err != nil {
+		return nil, err
+	}
+	unsent, err := o.unsent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return relayed(ctx, round, m, int64(rows), int64(rows)-unsent)
+}
+
+// makeTopics makes the topics.
+func makeTopics(ctx context.Context, round *rig.Round, partitions int, topics ...string) error {
+	admin, err := kafka.NewAdmin(kafka.Config{Brokers: round.Brokers})
+	if err != nil {
+		return err
+	}
+	return errors.Join(admin.EnsureTopics(ctx, partitions, topics...), admin.Close())
+}
+
+// inChunks has write write n orders, some thousand in each transaction.
+func inChunks(ctx context.Context, db *sql.DB, n int, write func(*sql.Tx, message.Messages) error) error {
+	for left := n; left > 0; left -= outboxChunk {
+		msgs, err := createdMessages(min(left, outboxChunk))
+		if err != nil {
+			return err
+		}
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return fmt.Errorf("fill the outbox: %w", err)
+		}
+		if err := write(tx, msgs); err != nil {
+			return errors.Join(fmt.Errorf("fill the outbox: %w", err), tx.Rollback())
+		}
+		if err := tx.Commit(); err != nil {
+			return fmt.Errorf("fill the outbox: %w", err)
+		}
+	}
+	return nil
+}
+
+// settle does what autovacuum and the checkpointer would do for a backlog that had come about slowly, so
+// that they do not do it while it is measured.
+func settle(ctx context.Context, round *rig.Round, table string) error {
+	for _, statement := range []string{"VACUUM ANALYZE " + table, "CHECKPOINT"} {
+		if _, err := round.DB.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%s before a measurement: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// relayed checks that every row that left the outbox is in the log, and all of them if the broker
+// acknowledged as many.
+func relayed(ctx context.Context, round *rig.Round, m measured, rows, left int64) (bench.Values, error) {
+	logged, err := inLog(ctx, round.Brokers, topic.OrderCreated.Name)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case logged < left || logged > rows:
+		return nil, fmt.Errorf("of %d rows %d left the outbox, and the log has %d different messages", rows, left, logged)
+	case m.whole && left < rows:
+		return nil, fmt.Errorf("the broker acknowledged %d messages, but only %d left the outbox", m.count, left)
+	}
+	return bench.Values{"rows_per_second": m.perSecond(), "rows": float64(m.count), "backlog_rows": float64(rows)}, nil
+}
