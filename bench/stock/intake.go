@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
+
+	"github.com/go-chi/chi/v5/middleware"
 
 	"millrace/event"
 	"millrace/handlers/inventory/inventoryhttp"
@@ -16,12 +19,19 @@ import (
 )
 
 // serve answers on the routes of order, payment and inventory, Millrace's own, on this shop's
-// rows, until ctx ends. POST /orders is one transaction.
+// rows, until ctx ends. POST /orders is one transaction. GET /readyz tells when all subscriptions
+// have their partitions; /debug/pprof has profiles.
 func (s *shop) serve(ctx context.Context, c Config, listener net.Listener) error {
 	api := httpapi.New(httpapi.Config{Title: "The shop on stock Watermill", Logger: c.Logger})
 	orderhttp.Register(api.Huma, s.order, orderpg.NewReads(s.db.DB), func() bool { return false })
 	paymenthttp.Register(api.Huma, s.payment, s.reads, s.secret)
 	inventoryhttp.Register(api.Huma, s.inventory, inventorypg.NewReader(s.db.DB))
+	api.Router.Get("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !s.ready.Load() {
+			http.Error(w, "some subscriptions have no partitions yet", http.StatusServiceUnavailable)
+		}
+	})
+	api.Router.Mount("/debug", middleware.Profiler())
 	return httpapi.Serve(ctx, closeTimeout, httpapi.Server{Listener: listener, Handler: api})
 }
 

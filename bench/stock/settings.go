@@ -1,6 +1,7 @@
 package stock
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -58,6 +59,17 @@ func Tuned() Settings {
 			c.Consumer.MaxProcessingTime = 10 * time.Second // the default of 100 ms makes sarama drop a busy partition's fetches
 		},
 	}
+}
+
+// Variant returns the settings of that name: documented or tuned.
+func Variant(name string) (Settings, error) {
+	switch name {
+	case "documented":
+		return Documented(), nil
+	case "tuned":
+		return Tuned(), nil
+	}
+	return Settings{}, fmt.Errorf("stock Watermill has the variants documented and tuned, not %q", name)
 }
 
 // subscriberConfig is the documentation's: Watermill's defaults, from the oldest offset on.

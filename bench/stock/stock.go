@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -116,6 +117,7 @@ type shop struct {
 	outboxes map[string]outbox // by forwarder topic
 	secret   []byte            // the provider's, for its callbacks
 	reads    reads
+	ready    atomic.Bool
 }
 
 func newShop(ctx context.Context, c Config, db *database, log watermill.LoggerAdapter) (*shop, error) {
@@ -231,6 +233,7 @@ func (s *shop) run(ctx context.Context, c Config, listener net.Listener, router,
 		if err := whenAssigned(ctx, c.Brokers, groups); err != nil {
 			return err
 		}
+		s.ready.Store(true)
 		if c.Ready != nil {
 			c.Ready("http://" + c.Listen)
 		}

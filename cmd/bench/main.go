@@ -59,7 +59,7 @@ the same broker, in interleaved rounds. Raw rows go to bench/results, one line o
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(runCommand(), compareCommand(), reportCommand(), brokerCommand())
+	root.AddCommand(runCommand(), compareCommand(), reportCommand(), brokerCommand(), stockCommand())
 	return root
 }
 
