@@ -15,7 +15,7 @@ TEST_TIMEOUT ?= 15m
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 .PHONY: build
 build: ## build bin/router
@@ -61,6 +61,27 @@ kafka: ## bring the jars of a real Apache Kafka for the tests; needs Java 17 and
 build/kafka/.complete: pom.xml
 	mvn -q -B dependency:copy-dependencies
 	@touch $@
+
+# ARGS goes to the bench: make bench-quick ARGS='--only relay --output json'. Standard output has nothing
+# but the figures.
+ARGS ?=
+
+.PHONY: bench
+bench: bin/bench ## measure everything beside stock Watermill and pgbench; less than an hour
+	@bin/bench run $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: bin/bench ## the same, smaller; less than six minutes
+	@bin/bench run --quick $(ARGS)
+
+.PHONY: bench-compare
+bench-compare: bin/bench ## a quick run beside bench/REPORT.md: what got slower
+	@bin/bench compare $(ARGS)
+
+# Always built: go knows by itself whether it has to.
+.PHONY: bin/bench
+bin/bench:
+	@go build -trimpath -o $@ ./cmd/bench
 
 .PHONY: generate
 generate: ## write the documents that come from the code

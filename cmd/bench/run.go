@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +33,12 @@ type options struct {
 	kafka        string
 	only         []string
 	rounds       int
+
+	results, servers string // directories; servers empty: a temporary one
 }
 
 func (o *options) register(cmd *cobra.Command) {
+	o.results, o.servers = resultsDir, serversDir
 	cmd.Flags().StringVar(&o.kafka, "kafka", string(rig.EmbeddedKafka), "the broker of both sides: embedded, or real, which is an Apache Kafka (see make kafka)")
 	cmd.Flags().StringSliceVar(&o.only, "only", nil, "only these scenarios, by their name or that of a figure")
 	cmd.Flags().IntVar(&o.rounds, "rounds", 0, "how often each scenario is run (default: 5, quick 3)")
@@ -111,18 +115,23 @@ func measure(ctx context.Context, o options, progress io.Writer) (results bench.
 		return results, "", usageError{err}
 	}
 	began := time.Now()
-	dir := filepath.Join(serversDir, began.UTC().Format("20060102T150405.000"))
-	fmt.Fprintf(progress, "Building, and starting the servers in %s.\n", dir)
-	r, err := rig.Start(ctx, rig.Config{Dir: dir, Kafka: rig.Kafka(o.kafka), Log: slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	config := rig.Config{Kafka: rig.Kafka(o.kafka), Log: slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	if o.servers != "" {
+		config.Dir = filepath.Join(o.servers, began.UTC().Format("20060102T150405.000"))
+	}
+	fmt.Fprintln(progress, "Building, and starting the servers.")
+	r, err := rig.Start(ctx, config)
 	if err != nil {
 		return results, "", err
 	}
 	defer func() {
 		err = errors.Join(err, r.Close())
-		if err == nil {
-			err = os.RemoveAll(dir) // nobody asks for the logs of a good run
-		} else {
-			fmt.Fprintf(progress, "Logs of what was running are in %s.\n", dir)
+		switch {
+		case config.Dir == "":
+		case err == nil:
+			err = os.RemoveAll(config.Dir) // nobody asks for the logs of a good run
+		default:
+			fmt.Fprintf(progress, "Logs of what was running are in %s.\n", config.Dir)
 		}
 	}()
 	machine, err := describe(ctx, r, o)
@@ -133,7 +142,7 @@ func measure(ctx context.Context, o options, progress io.Writer) (results bench.
 	if o.rounds == 0 {
 		results.Run.Rounds = bench.DefaultRounds(o.scale())
 	}
-	rows, err := bench.CreateRows(resultsDir, results.Run)
+	rows, err := bench.CreateRows(o.results, results.Run)
 	if err != nil {
 		return results, "", err
 	}
@@ -151,7 +160,7 @@ func measure(ctx context.Context, o options, progress io.Writer) (results bench.
 
 // describe is the machine with the servers' versions.
 func describe(ctx context.Context, r *rig.Rig, o options) (bench.Machine, error) {
-	dir, err := filepath.Abs(serversDir)
+	dir, err := filepath.Abs(cmp.Or(o.servers, os.TempDir()))
 	if err != nil {
 		return bench.Machine{}, fmt.Errorf("describing the machine: %w", err)
 	}
