@@ -53,8 +53,13 @@ var rooms = []room{
 	{pattern: "demo", own: []string{"event"}, third: []string{"*"}},
 	{pattern: "story"},
 	{pattern: "bench", own: []string{"bench/rig"}},
-	{pattern: "bench/*", own: []string{"*", "bench/*", "testserver/*", "transport/*", "handlers/*", "handlers/*/*", "embedded/*", "httpapi/*"}, third: []string{"*"}},
-	{pattern: "cmd/*", own: []string{"*", "bench/*"}, third: []string{"*"}},
+	// The opponent is stock Watermill: ours are only the domain, the words and the routes.
+	{pattern: "bench/stock", own: []string{"event", "topic", "httpapi", "handlers/*", "handlers/*/*"}, third: []string{
+		"github.com/ThreeDotsLabs/watermill", "github.com/ThreeDotsLabs/watermill-kafka/v3", "github.com/ThreeDotsLabs/watermill-sql/v3",
+		"github.com/IBM/sarama", "github.com/lib/pq", "github.com/google/uuid", "github.com/go-chi/chi/v5"}},
+	{pattern: "bench/*", own: []string{"*", "bench/*", "embedded/*", "testserver/*", "transport/*", "handlers/*", "handlers/*/*pg", "handlers/*/simulator"}, third: []string{"*"}},
+	{pattern: "cmd/bench", own: []string{"bench", "bench/*", "embedded", "logging", "testserver/*"}, third: []string{"github.com/spf13/cobra"}},
+	{pattern: "cmd/*", own: []string{"*"}, third: []string{"*"}},
 }
 
 const module = "millrace"
@@ -183,6 +188,10 @@ func TestRoomsBite(t *testing.T) {
 		{"httpapi", "millrace/handlers/order"},
 		{"config", "millrace/outbox"},
 		{"router", "millrace/handlers/order/orderpg"},
+		{"bench/stock", "millrace/outbox"},
+		{"bench/stock", "millrace/transport/kafka"},
+		{"bench/stock", "github.com/twmb/franz-go/pkg/kgo"},
+		{"outbox", "millrace/bench"},
 		{"somewhere/new", "context"},
 	} {
 		if check(c.pkg, c.imported) == "" {

@@ -47,11 +47,12 @@ func writeReport(progress io.Writer, rows, again string) error {
 
 func compareCommand() *cobra.Command {
 	var o options
+	before := bench.ReportRows(reportDir)
 	cmd := &cobra.Command{
 		Use:   "compare [rows.jsonl]",
 		Short: "Sets a quick run beside the committed report and names what got slower",
 		Long: `Runs the quick bench, or takes the rows of a run that there was, and sets them beside those of
-bench/REPORT.md. It names what got slower beyond the spread of the rounds, and exits with 0 all the same.`,
+bench/REPORT.md or of an earlier run. It names what got slower beyond the spread of the rounds, and exits with 0 all the same.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usageError{errors.New("compare takes at most one file of rows (see bench compare --help)")}
@@ -62,9 +63,9 @@ bench/REPORT.md. It names what got slower beyond the spread of the rounds, and e
 			if err := o.check(); err != nil {
 				return err
 			}
-			then, err := bench.ReadRows(bench.ReportRows(reportDir))
+			then, err := bench.ReadRows(before)
 			if errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("there is no report to compare with; make one with bench run and bench report: %w", err)
+				return usageError{fmt.Errorf("nothing to compare with; name the rows of an earlier run with --then, or make a report (see bench report --help): %w", err)}
 			}
 			if err != nil {
 				return err
@@ -84,5 +85,6 @@ bench/REPORT.md. It names what got slower beyond the spread of the rounds, and e
 		},
 	}
 	o.register(cmd)
+	cmd.Flags().StringVar(&before, "then", before, "the rows to compare with: the report's, or an earlier run's")
 	return cmd
 }
