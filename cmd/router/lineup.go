@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/pprof"
 	"sync"
 	"time"
 )
@@ -38,6 +39,8 @@ func (l *lineup) run(ctx context.Context) error {
 		cancels[i], done[i] = cancel, make(chan struct{})
 		go func() {
 			defer close(done[i])
+			// A CPU profile tells by the label whose work it was, that of the goroutines the part starts too.
+			pprof.SetGoroutineLabels(pprof.WithLabels(partCtx, pprof.Labels("part", p.name)))
 			if err := p.run(partCtx); err != nil && !errors.Is(err, context.Canceled) {
 				ended <- fmt.Errorf("%s: %w", p.name, err)
 				return
