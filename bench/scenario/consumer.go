@@ -18,7 +18,7 @@ func consumer() bench.Scenario {
 		Name:  "consumer",
 		Gives: []string{"consumer_vs_router"},
 		Sides: []bench.Side{
-			{Name: oursSide, Run: consumeOurs},
+			{Name: ours, Run: consumeOurs},
 		},
 		Figures: func(rows []bench.Row) []bench.Figure {
 			return []bench.Figure{versusBest("consumer_vs_router", rows, "messages_per_second")}

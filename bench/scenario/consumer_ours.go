@@ -53,8 +53,8 @@ const (
 	retryLongest   = 5 * time.Second
 )
 
-// ours is one service of Millrace in this process, put together as the router does it.
-type ours struct {
+// ourService is one service of Millrace in this process, put together as the router does it.
+type ourService struct {
 	round *rig.Round
 	db    *sql.DB
 	parts *parts
@@ -62,14 +62,14 @@ type ours struct {
 }
 
 // openOurs makes the schemas that every service has.
-func openOurs(ctx context.Context, round *rig.Round, log *slog.Logger) (*ours, error) {
+func openOurs(ctx context.Context, round *rig.Round, log *slog.Logger) (*ourService, error) {
 	db, err := sql.Open("postgres", round.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("open the database of our side: %w", err)
 	}
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
-	o := &ours{round: round, db: db, parts: newParts(), log: log}
+	o := &ourService{round: round, db: db, parts: newParts(), log: log}
 	o.parts.closing(db.Close)
 	for _, s := range []struct {
 		schema string
@@ -83,7 +83,7 @@ func openOurs(ctx context.Context, round *rig.Round, log *slog.Logger) (*ours, e
 }
 
 // relay starts a relay that has each acknowledged event counted.
-func (o *ours) relay(ctx context.Context, acked *meter) (*outbox.Relay, error) {
+func (o *ourService) relay(ctx context.Context, acked *meter) (*outbox.Relay, error) {
 	publisher, err := kafka.NewPublisher(kafka.Config{Brokers: o.round.Brokers, Logger: o.log})
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (o *ours) relay(ctx context.Context, acked *meter) (*outbox.Relay, error) {
 
 // consume starts the consumer: the router's handlers on a subscriber, a store, and no relay unless
 // there is one to wake.
-func (o *ours) consume(ctx context.Context, handled *meter, relay *outbox.Relay) error {
+func (o *ourService) consume(ctx context.Context, handled *meter, relay *outbox.Relay) error {
 	if _, err := o.db.ExecContext(ctx, consumerSchema); err != nil {
 		return fmt.Errorf("make the consumer's table: %w", err)
 	}
@@ -164,7 +164,7 @@ func (p countedPublisher) PublishBatch(ctx context.Context, records []transport.
 
 // rows counts the orders that were handled, once the consumer has stopped. It fails if one was handled
 // twice, or became a dead letter.
-func (o *ours) rows(ctx context.Context) (rows int64, err error) {
+func (o *ourService) rows(ctx context.Context) (rows int64, err error) {
 	var changes, letters int64
 	err = o.round.DB.QueryRowContext(ctx, `SELECT count(*), coalesce(sum((state->>'answered')::bigint), 0),
 (SELECT count(*) FROM deadletter.letters) FROM bench.reservations`).Scan(&rows, &changes, &letters)
@@ -178,7 +178,7 @@ func (o *ours) rows(ctx context.Context) (rows int64, err error) {
 }
 
 // unsent counts the outbox.
-func (o *ours) unsent(ctx context.Context) (rows int64, err error) {
+func (o *ourService) unsent(ctx context.Context) (rows int64, err error) {
 	if err := o.round.DB.QueryRowContext(ctx, `SELECT count(*) FROM millrace.outbox`).Scan(&rows); err != nil {
 		return 0, fmt.Errorf("count our outbox: %w", err)
 	}

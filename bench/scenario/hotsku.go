@@ -22,9 +22,9 @@ func hotSKU() bench.Scenario {
 		Name:  "hot_sku",
 		Gives: []string{"hot_sku"},
 		Sides: []bench.Side{
-			{Name: oursSide, Run: inRound(reserveThroughStore)},
-			{Name: stockSide, Run: inRound(reserveStepByStep)},
-			{Name: tunedSide, Run: inRound(reserveAtOnce)},
+			{Name: ours, Run: inRound(reserveThroughStore)},
+			{Name: stock, Run: inRound(reserveStepByStep)},
+			{Name: stockTuned, Run: inRound(reserveAtOnce)},
 		},
 		Figures: func(rows []bench.Row) []bench.Figure {
 			return []bench.Figure{versusBest("hot_sku", rows, "reservations_per_second")}

@@ -22,7 +22,7 @@ func relay() bench.Scenario {
 		Name:  "relay",
 		Gives: []string{"relay_vs_forwarder"},
 		Sides: []bench.Side{
-			{Name: oursSide, Run: relayOurs},
+			{Name: ours, Run: relayOurs},
 		},
 		Figures: func(rows []bench.Row) []bench.Figure {
 			return []bench.Figure{versusBest("relay_vs_forwarder", rows, "rows_per_second")}
