@@ -31,6 +31,7 @@ func (e usageError) Unwrap() error { return e.error }
 
 func main() {
 	embedded.RunFetchChildIfAsked()
+	tuneGC()
 	uuid.EnableRandPool() // ids are made by the thousand; the pool asks the system for bytes in bulk
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait: it ends the process where it stands
