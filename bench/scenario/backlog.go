@@ -21,13 +21,13 @@ func backlog() bench.Scenario {
 		Name:  "backlog",
 		Gives: []string{"backlog", "backlog.memory"},
 		Sides: []bench.Side{
-			{Name: waitingSide, Run: inRound(func(ctx context.Context, env *bench.Env, round *rig.Round) (bench.Values, error) {
+			{Name: waitingSide, Run: onRound(func(ctx context.Context, env *bench.Env, round *rig.Round) (bench.Values, error) {
 				waiting, _ := backlogSize(env.Scale)
 				return keepPace(ctx, env, round, waiting, waiting)
 			})},
-			{Name: noneSide, Run: inRound(func(ctx context.Context, env *bench.Env, round *rig.Round) (bench.Values, error) {
+			{Name: noneSide, Run: onRound(func(ctx context.Context, env *bench.Env, round *rig.Round) (bench.Values, error) {
 				_, handled := backlogSize(env.Scale)
-				return keepPace(ctx, env, round, inFlight, handled)
+				return keepPace(ctx, env, round, subscriberSpan, handled)
 			})},
 		},
 		Figures: func(rows []bench.Row) []bench.Figure {
@@ -41,9 +41,9 @@ func backlog() bench.Scenario {
 const (
 	waitingSide = "backlog"
 	noneSide    = "none waiting"
-	// inFlight is how many messages a subscriber has at work at most, in all partitions of a topic together. So
+	// subscriberSpan is how many messages a subscriber has at work at most, in all partitions of a topic together. So
 	// few are none that wait.
-	inFlight = 1000 * rig.Partitions
+	subscriberSpan = 1000 * rig.Partitions
 )
 
 // backlogSize is how many messages wait, all of which are handled, and how many are handled when none waits.
@@ -76,7 +76,7 @@ func keepPace(ctx context.Context, env *bench.Env, round *rig.Round, waiting, me
 	}
 	o.parts.closing(publisher.Close)
 	handled := newMeter(messages)
-	if err := o.consume(ctx, handled, nil); err != nil {
+	if err := o.consume(ctx, handled.handle, nil); err != nil {
 		return nil, err
 	}
 	o.parts.start(ctx, "the arrivals", func(ctx context.Context) error { return arrive(ctx, publisher, handled, sent) })

@@ -60,7 +60,7 @@ func drainOurs(ctx context.Context, env *bench.Env, round *rig.Round, orders, re
 	}
 	defer func() { err = errors.Join(err, o.parts.stop()) }()
 	handled := newMeter(records)
-	if err := o.consume(ctx, handled, nil); err != nil {
+	if err := o.consume(ctx, handled.handle, nil); err != nil {
 		return nil, err
 	}
 	m, err := handled.await(ctx, patience, o.parts.failed)

@@ -53,6 +53,14 @@ func (m *meter) handle(next message.HandlerFunc) message.HandlerFunc {
 // startPatience is how long the first message may take: a group's first join is some seconds long.
 const startPatience = 30 * time.Second
 
+// start is a Watermill middleware that takes the time of the first message, and counts none.
+func (m *meter) start(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		m.begin()
+		return next(msg)
+	}
+}
+
 // patience is how long our own side may take, which is not stopped early: less means that it hangs.
 const patience = 3 * time.Minute
 

@@ -94,9 +94,9 @@ func (o *ourService) relay(ctx context.Context, acked *meter) (*outbox.Relay, er
 	return relay, nil
 }
 
-// consume starts the consumer: the router's handlers on a subscriber, a store, and no relay unless
-// there is one to wake.
-func (o *ourService) consume(ctx context.Context, handled *meter, relay *outbox.Relay) error {
+// consume starts the consumer: the router's handlers on a subscriber, and a store, which wakes the
+// relay if there is one. Every message passes watch.
+func (o *ourService) consume(ctx context.Context, watch message.HandlerMiddleware, relay *outbox.Relay) error {
 	if _, err := o.db.ExecContext(ctx, consumerSchema); err != nil {
 		return fmt.Errorf("make the consumer's table: %w", err)
 	}
@@ -129,7 +129,7 @@ func (o *ourService) consume(ctx context.Context, handled *meter, relay *outbox.
 	if err != nil {
 		return err
 	}
-	handlers.AddMiddleware(handled.handle)
+	handlers.AddMiddleware(watch)
 	o.parts.start(ctx, "the handlers", runHandlers(handlers))
 	return nil
 }

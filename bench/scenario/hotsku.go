@@ -22,9 +22,9 @@ func hotSKU() bench.Scenario {
 		Name:  "hot_sku",
 		Gives: []string{"hot_sku"},
 		Sides: []bench.Side{
-			{Name: ours, Run: inRound(reserveThroughStore)},
-			{Name: stock, Run: inRound(reserveStepByStep)},
-			{Name: stockTuned, Run: inRound(reserveAtOnce)},
+			{Name: ours, Run: onRound(reserveThroughStore)},
+			{Name: stock, Run: onRound(reserveStepByStep)},
+			{Name: stockTuned, Run: onRound(reserveAtOnce)},
 		},
 		Figures: func(rows []bench.Row) []bench.Figure {
 			return []bench.Figure{versusBest("hot_sku", rows, "reservations_per_second")}
@@ -32,8 +32,8 @@ func hotSKU() bench.Scenario {
 	}
 }
 
-// inRound has measure run on a round of its own.
-func inRound(measure func(context.Context, *bench.Env, *rig.Round) (bench.Values, error)) func(context.Context, *bench.Env) (bench.Values, error) {
+// onRound has measure run on a round of its own.
+func onRound(measure func(context.Context, *bench.Env, *rig.Round) (bench.Values, error)) func(context.Context, *bench.Env) (bench.Values, error) {
 	return func(ctx context.Context, env *bench.Env) (values bench.Values, err error) {
 		round, err := env.Rig.Round(ctx)
 		if err != nil {

@@ -6,5 +6,12 @@ import "millrace/bench"
 // All are the scenarios in the order in which they are run: the saga before those that take its
 // saturated rate from its rows.
 func All() []bench.Scenario {
-	return []bench.Scenario{}
+	return []bench.Scenario{
+		saga(),
+		relay(),
+		consumer(),
+		hotSKU(),
+		idleTx(),
+		backlog(),
+	}
 }
