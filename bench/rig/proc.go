@@ -52,18 +52,17 @@ func readStat(pid int) (stat, error) {
 }
 
 // childrenOf lists the children of a process. One that ends meanwhile is left out.
-func childrenOf(pid int) ([]stat, error) {
-	entries, err := os.ReadDir("/proc")
+func childrenOf(pid int) (list []stat, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
 	if err != nil {
 		return nil, fmt.Errorf("what processes cost is read from /proc, on Linux alone: %w", err)
 	}
-	var list []stat
-	for _, e := range entries {
-		n, err := strconv.Atoi(e.Name())
+	for word := range strings.FieldsSeq(string(text)) {
+		child, err := strconv.Atoi(word)
 		if err != nil {
-			continue
+			return nil, fmt.Errorf("read the children of process %d: %w", pid, err)
 		}
-		if s, err := readStat(n); err == nil && s.parent == pid {
+		if s, err := readStat(child); err == nil && s.parent == pid {
 			list = append(list, s)
 		}
 	}

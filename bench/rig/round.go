@@ -84,6 +84,9 @@ func (o *Round) open(ctx context.Context, delay time.Duration) error {
 	return nil
 }
 
+// Bench is the path of the bench's program.
+func (o *Round) Bench() string { return o.rig.Bench() }
+
 // socketOf is the path of the unix socket that a Postgres address names.
 func socketOf(address *url.URL) string {
 	q := address.Query()
