@@ -23,6 +23,7 @@ type Machine struct {
 	Postgres   string  `json:"postgres"`
 	Broker     string  `json:"broker"` // "embedded" or "real"
 	Kafka      string  `json:"kafka"`  // the broker's name and version
+	Load       float64 `json:"load"`   // processes that wanted to run in the minute before: a busy machine measures nothing
 	Commit     string  `json:"commit"` // of the code measured; "+changes" if the work tree had any
 }
 
@@ -36,6 +37,7 @@ func ThisMachine(ctx context.Context, dir string) Machine {
 		Kernel:     kernel(),
 		FileSystem: fileSystem(dir),
 		Go:         runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
+		Load:       load(),
 		Commit:     commit(ctx),
 	}
 }
@@ -62,6 +64,19 @@ func memoryGiB() float64 {
 		return 0
 	}
 	return kib / kibPerGiB
+}
+
+func load() float64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	lastMinute, _, _ := strings.Cut(string(text), " ")
+	mean, err := strconv.ParseFloat(lastMinute, 64)
+	if err != nil {
+		return 0
+	}
+	return mean
 }
 
 func kernel() string {
@@ -111,5 +126,5 @@ func commit(ctx context.Context) string {
 
 // String is the machine in one line.
 func (m Machine) String() string {
-	return fmt.Sprintf("%s, %d cores, %.0f GiB, %s, Postgres %s, %s, commit %s", m.CPU, m.Cores, m.MemoryGiB, m.FileSystem, m.Postgres, m.Kafka, m.Commit)
+	return fmt.Sprintf("%s, %d cores, load %.1f, %.0f GiB, %s, Postgres %s, %s, commit %s", m.CPU, m.Cores, m.Load, m.MemoryGiB, m.FileSystem, m.Postgres, m.Kafka, m.Commit)
 }

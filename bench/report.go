@@ -149,6 +149,7 @@ func (r report) machine(p *page) {
 	p.line("## Machine\n")
 	p.table([]string{"what", "which"}, [][]string{
 		{"processor", fmt.Sprintf("%s, %d cores, for everything: both sides' processes, servers and load", m.CPU, m.Cores)},
+		{"load in the minute before", number(m.Load)},
 		{"memory", number(m.MemoryGiB) + " GiB"},
 		{"kernel, file system", m.Kernel + ", " + m.FileSystem},
 		{"fsyncs/s, one after the other, before the rounds", number(low) + " to " + number(high)},

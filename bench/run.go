@@ -98,13 +98,33 @@ func (r *Runner) measure(ctx context.Context, side Side, row *Row, earlier []Row
 	row.Seconds = time.Since(row.Began).Seconds()
 	row.Partitions, row.Concurrency = env.Partitions, env.Concurrency
 	row.Values, row.Series = finite(values), env.series
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		r.say("  %-12s %6.1f s  interrupted", side.Name, row.Seconds)
+		return ctx.Err()
+	case err != nil:
 		row.Failed = err.Error()
 		r.say("  %-12s %6.1f s  FAILED: %v", side.Name, row.Seconds, err)
 		return err
 	}
 	r.say("  %-12s %6.1f s  %s", side.Name, row.Seconds, summary(row.Values))
 	return nil
+}
+
+// Shares says how long each scenario took, in the order in which they were run.
+func Shares(rows []Row) []string {
+	var names []string
+	seconds := map[string]float64{}
+	for _, row := range rows {
+		if _, known := seconds[row.Scenario]; !known {
+			names = append(names, row.Scenario)
+		}
+		seconds[row.Scenario] += row.Seconds
+	}
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%s %.0f s", name, seconds[name])
+	}
+	return names
 }
 
 // finite leaves out what JSON cannot say: a quotient by zero has no value.

@@ -115,7 +115,9 @@ func measure(ctx context.Context, o options, progress io.Writer) (results bench.
 		return results, "", usageError{err}
 	}
 	began := time.Now()
-	config := rig.Config{Kafka: rig.Kafka(o.kafka), Log: slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	log := slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	slog.SetDefault(log) // of the parts that a scenario runs in this process
+	config := rig.Config{Kafka: rig.Kafka(o.kafka), Log: log}
 	if o.servers != "" {
 		config.Dir = filepath.Join(o.servers, began.UTC().Format("20060102T150405.000"))
 	}
@@ -128,8 +130,8 @@ func measure(ctx context.Context, o options, progress io.Writer) (results bench.
 		err = errors.Join(err, r.Close())
 		switch {
 		case config.Dir == "":
-		case err == nil:
-			err = os.RemoveAll(config.Dir) // nobody asks for the logs of a good run
+		case err == nil, ctx.Err() != nil:
+			err = errors.Join(err, os.RemoveAll(config.Dir)) // nobody asks for the logs of a good run
 		default:
 			fmt.Fprintf(progress, "Logs of what was running are in %s.\n", config.Dir)
 		}
@@ -150,11 +152,11 @@ func measure(ctx context.Context, o options, progress io.Writer) (results bench.
 	fmt.Fprintf(progress, "%s. Raw rows: %s\n", machine, rows.Name())
 
 	runner := bench.Runner{
-		Scale: o.scale(), Rounds: o.rounds, Scenarios: scenarios, Rig: r, Log: slog.Default(),
+		Scale: o.scale(), Rounds: o.rounds, Scenarios: scenarios, Rig: r, Log: log,
 		Before: r.Fsyncs, Append: rows.Append, Progress: progress,
 	}
 	results.Rows, err = runner.Run(ctx)
-	fmt.Fprintf(progress, "%d rows in %s.\n", len(results.Rows), time.Since(began).Round(time.Second))
+	fmt.Fprintf(progress, "%d rows in %s: %s.\n", len(results.Rows), time.Since(began).Round(time.Second), strings.Join(bench.Shares(results.Rows), ", "))
 	return results, rows.Name(), err
 }
 
