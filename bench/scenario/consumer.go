@@ -78,15 +78,15 @@ func drainOurs(ctx context.Context, env *bench.Env, round *rig.Round, orders, re
 	if err != nil {
 		return nil, err
 	}
-	if err := consumed(m, int64(orders), rows, said); err != nil {
+	if err := checkConsumed(m, int64(orders), rows, said); err != nil {
 		return nil, err
 	}
 	return bench.Values{"messages_per_second": m.perSecond(), "messages": float64(m.count)}, nil
 }
 
-// consumed checks what a consumer left: for each order that it handled one row and one event, and for
+// checkConsumed checks what a consumer left: for each order that it handled one row and one event, and for
 // all orders if it handled all messages.
-func consumed(m measured, orders, rows, said int64) error {
+func checkConsumed(m measured, orders, rows, said int64) error {
 	duplicates := m.count / duplicateEvery // at most so many of the messages were no order's first
 	switch {
 	case said != rows:

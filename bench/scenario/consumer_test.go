@@ -1,21 +1,101 @@
 package scenario
 
 import (
+	"errors"
 	"testing"
+	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"millrace/bench"
 	"millrace/topic"
 )
 
-func TestOurConsumer(t *testing.T) {
-	round, env := aRound(t), anEnv(t)
-	const orders = 30_000
-	records, err := fill(t.Context(), round.Brokers, env.Partitions, orders, topic.OrderCreated.Name, topic.InventoryReserved.Name)
-	if err != nil {
-		t.Fatal(err)
+// What a consumer did wrong is found, and what it did right is not.
+func TestAConsumerIsChecked(t *testing.T) {
+	for name, c := range map[string]struct {
+		m                  measured
+		orders, rows, said int64
+		wrong              bool
+	}{
+		"all, with their duplicates":            {measured{count: 1010, whole: true}, 1000, 1000, 1000, false},
+		"stopped early":                         {measured{count: 505}, 1000, 500, 500, false},
+		"stopped early, some not counted yet":   {measured{count: 505}, 1000, 503, 503, false},
+		"an order is missing":                   {measured{count: 1010, whole: true}, 1000, 999, 999, true},
+		"an event is missing":                   {measured{count: 1010, whole: true}, 1000, 1000, 999, true},
+		"an event was said twice":               {measured{count: 1010, whole: true}, 1000, 1000, 1001, true},
+		"counted what was not committed":        {measured{count: 505}, 1000, 400, 400, true},
+		"a duplicate was taken for a new order": {measured{count: 1010, whole: true}, 1000, 1010, 1010, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := checkConsumed(c.m, c.orders, c.rows, c.said); (err != nil) != c.wrong {
+				t.Errorf("checkConsumed = %v, want an error: %v", err, c.wrong)
+			}
+		})
 	}
-	values, err := drainOurs(t.Context(), env, round, orders, records)
-	if err != nil {
-		t.Fatal(err)
+}
+
+func TestAMeterTakesTheTimeUpToItsTarget(t *testing.T) {
+	m := newMeter(2)
+	handle := m.handle(func(msg *message.Message) ([]*message.Message, error) {
+		if msg.UUID == "bad" {
+			return nil, errors.New("failed")
+		}
+		return nil, nil
+	})
+	for _, id := range []string{"1", "bad", "2", "3"} {
+		_, _ = handle(message.NewMessage(id, nil))
 	}
-	t.Log(values)
+	got, err := m.await(t.Context(), time.Hour, nil)
+	if err != nil || got.count != 2 || !got.whole || got.span <= 0 {
+		t.Errorf("await = %+v, %v; want the first two that succeeded", got, err)
+	}
+}
+
+func TestAMeterStopsAtItsLimit(t *testing.T) {
+	m := newMeter(1000)
+	m.begin()
+	m.done(3)
+	const limit = 30 * time.Millisecond
+	got, err := m.await(t.Context(), limit, nil)
+	if err != nil || got.count != 3 || got.whole || got.span < limit {
+		t.Errorf("await = %+v, %v; want three, not whole, after %s", got, err, limit)
+	}
+}
+
+func TestAMeterEndsWithWhatItMeasures(t *testing.T) {
+	failed := make(chan error, 1)
+	broken := errors.New("broken")
+	failed <- broken
+	if _, err := newMeter(1).await(t.Context(), time.Hour, failed); !errors.Is(err, broken) {
+		t.Errorf("await = %v, want the failure", err)
+	}
+}
+
+// Each order that fill sends is in the topic; those sent twice count once.
+func TestATopicIsFilled(t *testing.T) {
+	round := aRound(t)
+	const orders = 2 * duplicateEvery
+	records, err := fill(t.Context(), round.Brokers, 3, orders, topic.OrderCreated.Name)
+	if err != nil || records != orders+2 {
+		t.Fatalf("fill = %d, %v; want %d records", records, err, orders+2)
+	}
+	different, err := inLog(t.Context(), round.Brokers, topic.OrderCreated.Name)
+	if err != nil || different != orders {
+		t.Errorf("the log has %d different messages, %v; want %d", different, err, orders)
+	}
+}
+
+func TestTheBetterStockSideIsTheOpponent(t *testing.T) {
+	rows := []bench.Row{
+		{Side: ours, Values: bench.Values{"rate": 100}},
+		{Side: stock, Values: bench.Values{"rate": 5}},
+		{Side: stockTuned, Values: bench.Values{"rate": 20}},
+	}
+	if f := versusBest("relay_vs_forwarder", rows, "rate"); f.Ratio != 5 {
+		t.Errorf("ratio %g, want 5: %+v", f.Ratio, f)
+	}
+	if f := versusBest("relay_vs_forwarder", rows[:2], "rate"); f.Ratio != 20 {
+		t.Errorf("ratio %g without a tuned side, want 20: %+v", f.Ratio, f)
+	}
 }

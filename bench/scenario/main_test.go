@@ -2,10 +2,8 @@ package scenario
 
 import (
 	"database/sql"
-	"log/slog"
 	"testing"
 
-	"millrace/bench"
 	"millrace/bench/rig"
 	"millrace/embedded"
 	"millrace/testserver"
@@ -28,8 +26,4 @@ func aRound(t *testing.T) *rig.Round {
 	}
 	t.Cleanup(broker.Close)
 	return &rig.Round{DSN: dsn, DB: db, Brokers: []string{broker.Addr()}}
-}
-
-func anEnv(t *testing.T) *bench.Env {
-	return &bench.Env{Scale: bench.Quick, Log: slog.Default(), Progress: t.Logf, Partitions: rig.Partitions}
 }

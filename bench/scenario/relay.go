@@ -138,18 +138,26 @@ func settle(ctx context.Context, round *rig.Round, table string) error {
 	return nil
 }
 
-// relayed checks that every row that left the outbox is in the log, and all of them if the broker
-// acknowledged as many.
+// relayed is what a side gets for what it relayed, if every row that left the outbox is in the log.
 func relayed(ctx context.Context, round *rig.Round, m measured, rows, left int64) (bench.Values, error) {
 	logged, err := inLog(ctx, round.Brokers, topic.OrderCreated.Name)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case logged < left || logged > rows:
-		return nil, fmt.Errorf("of %d rows %d left the outbox, and the log has %d different messages", rows, left, logged)
-	case m.whole && left < rows:
-		return nil, fmt.Errorf("the broker acknowledged %d messages, but only %d left the outbox", m.count, left)
+	if err := checkRelayed(m, rows, left, logged); err != nil {
+		return nil, err
 	}
 	return bench.Values{"rows_per_second": m.perSecond(), "rows": float64(m.count), "backlog_rows": float64(rows)}, nil
+}
+
+// checkRelayed compares how many rows there were, how many left the outbox, and how many different ones
+// the log has.
+func checkRelayed(m measured, rows, left, logged int64) error {
+	switch {
+	case logged < left || logged > rows || logged < m.count:
+		return fmt.Errorf("of %d rows %d left the outbox and %d were acknowledged, but the log has %d different messages", rows, left, m.count, logged)
+	case m.whole && left < rows:
+		return fmt.Errorf("the broker acknowledged all %d rows, but only %d left the outbox", m.count, left)
+	}
+	return nil
 }
