@@ -14,7 +14,8 @@ import (
 // JSON, side rows are lists of field values.
 type backend interface {
 	begin(ctx context.Context, opts lockOptions) (session, error)
-	load(ctx context.Context, id event.OrderID) (state []byte, correlationID string, ok bool, err error)
+	// load returns state and correlation id of those rows that exist, as they were committed.
+	load(ctx context.Context, ids []event.OrderID) ([]record, error)
 }
 
 // session is one transaction. Its calls come in the order they are listed in.

@@ -156,14 +156,10 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 	if err := tx.commit(ctx); err != nil {
 		// If it did commit, the waits are claimed, and the run that follows finds nothing left to
 		// claim: without this the calls would not be made before the claims' lease is over.
-		if len(claims) > 0 {
-			s.effects.StartInDoubt(claims)
-		}
+		s.startInDoubt(claims)
 		return nil, nil, err
 	}
-	if len(claims) > 0 {
-		s.effects.Start(claims)
-	}
+	s.start(claims)
 	if len(out.messages) > 0 {
 		s.wake()
 	}
@@ -218,41 +214,4 @@ func (s *Store[S, V]) prepare(ctx context.Context, tx session, batch []*member[S
 		return nil, err
 	}
 	return w, w.decodeSides()
-}
-
-// reserve asks the executor for places for the effects that are due at once, marks
-// that many as claimed in what is about to be written, and returns the claims.
-func (s *Store[S, V]) reserve(out *outcome, w *work[S, V]) []Claim[S] {
-	if s.effects == nil {
-		return nil
-	}
-	atOnce := 0
-	for _, wait := range out.waits {
-		if wait.after == 0 {
-			atOnce++
-		}
-	}
-	if atOnce == 0 {
-		return nil
-	}
-	granted := s.effects.Reserve(atOnce)
-	claims := make([]Claim[S], 0, granted)
-	out.holder = s.effects.Holder()
-	for i := range out.waits {
-		if len(claims) == granted {
-			break
-		}
-		if wait := &out.waits[i]; wait.after == 0 {
-			wait.claimed = true
-			claims = append(claims, Claim[S]{OrderID: wait.id, Step: wait.step, Attempt: 1, Since: w.now,
-				CorrelationID: w.rows[wait.id].correlationID, Row: w.rows[wait.id].current})
-		}
-	}
-	return claims
-}
-
-func (s *Store[S, V]) unreserve(claims []Claim[S]) {
-	if len(claims) > 0 {
-		s.effects.Unreserve(len(claims))
-	}
 }

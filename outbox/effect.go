@@ -25,7 +25,7 @@ type Perform[S any] func(ctx context.Context, row S, step string, attempt int) (
 // same attempt; an attempt that outlives its claim may overlap with the next one.
 type Executor[S any] struct {
 	service string
-	load    func(context.Context, event.OrderID) (S, string, bool, error)
+	load    func(context.Context, []event.OrderID) (map[event.OrderID]Loaded[S], error)
 	update  func(context.Context, event.OrderID, func(*S) ([]event.Event, error)) error
 	perform Perform[S]
 	opts    ExecutorOptions[S]
@@ -38,6 +38,7 @@ type Executor[S any] struct {
 
 	presence presence
 	slots    slots
+	ahead    ahead[S]
 	wake     chan struct{}
 	calls    context.Context // of the calls in flight; ends after those had time to finish
 	horizon  horizon
@@ -74,12 +75,12 @@ const (
 	leaseShare = 2
 )
 
-// NewExecutor returns an executor for one service's waits. load reads a row's
-// committed state (Store.LoadCorrelated) and update brings an answer back (Store.UpdateExisting).
+// NewExecutor returns an executor for one service's waits. load reads rows'
+// committed state (Store.LoadAll) and update brings an answer back (Store.UpdateExisting).
 // To start effects right after the commit that made them due, give the executor to
 // Store.StartEffects; otherwise it finds them within pollWaits.
 func NewExecutor[S any](db *sql.DB, service string,
-	load func(context.Context, event.OrderID) (S, string, bool, error),
+	load func(context.Context, []event.OrderID) (map[event.OrderID]Loaded[S], error),
 	update func(context.Context, event.OrderID, func(*S) ([]event.Event, error)) error,
 	perform Perform[S], opts ExecutorOptions[S],
 ) *Executor[S] {
@@ -118,23 +119,30 @@ func (e *Executor[S]) Reserve(n int) int { return e.slots.reserve(n) }
 // Unreserve gives back places whose transaction failed.
 func (e *Executor[S]) Unreserve(n int) { e.give(n) }
 
-// Start makes the calls of claims that have a place each.
-func (e *Executor[S]) Start(claims []Claim[S]) {
-	for _, c := range claims {
-		e.inPlace(func() { e.run(c, true) })
+// Ahead is how many more waits may be claimed before they are due. It grants nothing while the
+// executor does not run. It never blocks.
+func (e *Executor[S]) Ahead() int {
+	if !e.slots.isOpen() {
+		return 0
 	}
+	return e.ahead.room()
 }
 
-// StartInDoubt makes those claims due again at once that were committed. They are then found
-// in the table: a call made from here could be the second one of its attempt, because
-// the transaction is run again meanwhile.
-func (e *Executor[S]) StartInDoubt(claims []Claim[S]) {
-	for _, c := range claims {
-		e.inPlace(func() {
-			defer e.give(1)
-			e.putOff(c, 0)
-		})
+// Start makes the calls of claims that have a place each, and keeps the others until they are due.
+func (e *Executor[S]) Start(atOnce, ahead []Claim[S]) {
+	for _, c := range atOnce {
+		e.inPlace(func() { e.run(c) })
 	}
+	e.ahead.add(ahead)
+}
+
+// StartInDoubt looks for the claims in the table before it makes their calls, because the
+// transaction is run again meanwhile and may have committed others in their place.
+func (e *Executor[S]) StartInDoubt(atOnce, ahead []Claim[S]) {
+	e.give(len(atOnce))
+	e.ahead.add(atOnce)
+	e.ahead.add(ahead)
+	signal(e.wake)
 }
 
 // inPlace runs what has a place and gives it back at its end.

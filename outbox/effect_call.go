@@ -20,6 +20,7 @@ func (e *Executor[S]) poll(ctx context.Context) (full bool, err error) {
 	if err := e.clock.compare(ctx, e.waits.stmts); err != nil {
 		return false, err
 	}
+	e.startAhead()
 	places := e.slots.take()
 	if places == 0 {
 		return true, nil
@@ -29,32 +30,49 @@ func (e *Executor[S]) poll(ctx context.Context) (full bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for _, c := range list {
-		claim := Claim[S]{OrderID: c.id, Step: c.step, Attempt: c.attempt, Since: c.since}
-		e.inPlace(func() { e.run(claim, false) })
+	if len(list) > 0 && !e.slots.begin(func() { e.runAll(list) }) {
+		e.give(len(list))
 	}
 	return full, nil
 }
 
+// runAll reads the rows of claims that have a place each, all at once, and makes their calls.
+func (e *Executor[S]) runAll(list []claimed) {
+	if len(list) == 0 {
+		return
+	}
+	ids := make([]event.OrderID, len(list))
+	for i, c := range list {
+		ids[i] = c.id
+	}
+	ctx, cancel := context.WithTimeout(e.calls, e.opts.CallTimeout)
+	defer cancel()
+	rows, err := e.load(ctx, ids)
+	for _, c := range list {
+		e.inPlace(func() {
+			row, ok := rows[c.id]
+			claim := Claim[S]{OrderID: c.id, Step: c.step, Attempt: c.attempt, Since: c.since, CorrelationID: row.CorrelationID, Row: row.Row}
+			switch failed := errors.Join(err, row.Err); {
+			case failed != nil:
+				e.again(e.calls, claim, failed)
+			case !ok || !e.waitsFor(&row.Row, c.step):
+				e.forget(e.calls, claim)
+			default:
+				e.run(claim)
+				return
+			}
+			e.give(1)
+		})
+	}
+}
+
 // run makes one attempt and settles its wait. It has a place, which it gives back.
-func (e *Executor[S]) run(c Claim[S], loaded bool) {
+func (e *Executor[S]) run(c Claim[S]) {
 	defer e.give(1)
 	e.metrics.inFlight.Inc()
 	defer e.metrics.inFlight.Dec()
 	ctx, cancel := context.WithTimeout(e.calls, e.lease)
 	defer cancel()
-	if !loaded {
-		row, correlationID, ok, err := e.load(ctx, c.OrderID)
-		switch {
-		case err != nil:
-			e.again(ctx, c, err)
-			return
-		case !ok || !e.waitsFor(&row, c.Step):
-			e.forget(ctx, c)
-			return
-		}
-		c.Row, c.CorrelationID = row, correlationID
-	}
 	// The answer is caused by the attempt: whatever is logged or said under it carries the order's id.
 	ctx = event.WithCause(ctx, event.Cause{ID: answerID(c.OrderID, c.Step, c.Attempt), CorrelationID: c.CorrelationID, Time: e.clock.now()})
 	change, err := e.call(ctx, c)
@@ -70,7 +88,7 @@ func (e *Executor[S]) run(c Claim[S], loaded bool) {
 		e.again(ctx, c, err)
 	case still:
 		e.metrics.answers.WithLabelValues("waiting").Inc()
-		e.putOff(c, e.pauseAfter(c.Attempt, nil))
+		e.putOff(c.claimed(), e.pauseAfter(c.Attempt, nil))
 	default:
 		e.metrics.answers.WithLabelValues("answered").Inc()
 	}
@@ -175,11 +193,11 @@ func (e *Executor[S]) again(ctx context.Context, c Claim[S], err error) {
 		// Who says when to ask again is not in trouble.
 		e.log.WarnContext(ctx, "no answer yet, asking again", "order_id", c.OrderID, "step", c.Step, "attempt", c.Attempt, "in", d.Round(time.Millisecond), "error", err)
 	}
-	e.putOff(c, d)
+	e.putOff(c.claimed(), d)
 }
 
-func (e *Executor[S]) putOff(c Claim[S], d time.Duration) {
-	e.afterwards(func(ctx context.Context) error { return e.waits.putOff(ctx, c.claimed(), d) })
+func (e *Executor[S]) putOff(c claimed, d time.Duration) {
+	e.afterwards(func(ctx context.Context) error { return e.waits.putOff(ctx, c, d) })
 }
 
 func (e *Executor[S]) forget(ctx context.Context, c Claim[S]) {

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lib/pq"
+
 	"millrace/event"
 )
 
@@ -31,6 +33,10 @@ const (
 	putOffWait = `UPDATE millrace.waits SET due_at = now() + $6::bigint * interval '1 millisecond', holder = NULL
 WHERE service = $1 AND order_id = $2 AND step = $3 AND attempt = $4 AND since = $5`
 
+	standingClaims = `SELECT w.order_id, w.step, w.since FROM unnest($3::uuid[], $4::text[]) AS d(order_id, step)
+JOIN millrace.waits w ON w.service = $1 AND w.order_id = d.order_id AND w.step = d.step
+WHERE w.holder = $2::uuid AND w.attempt = 1`
+
 	forgetWait = `DELETE FROM millrace.waits WHERE service = $1 AND order_id = $2 AND step = $3 AND attempt = $4 AND since = $5`
 )
 
@@ -51,6 +57,12 @@ type claimed struct {
 	step    string
 	attempt int
 	since   time.Time
+}
+
+// comparable has its time in one form, as exact as the database keeps it.
+func (c claimed) comparable() claimed {
+	c.since = c.since.UTC().Round(time.Microsecond)
+	return c
 }
 
 // claim takes up to n due waits, deadlines up to the horizon; full means that
@@ -93,6 +105,37 @@ func (t *waitTable) claim(ctx context.Context, n int, lease time.Duration, now, 
 		}
 	}
 	return list, full, nil
+}
+
+// standing returns which of these first claims of its holder are in the table, as they are here.
+func (t *waitTable) standing(ctx context.Context, claims []claimed) ([]claimed, error) {
+	ids, steps := make([]string, len(claims)), make([]string, len(claims))
+	expected := make(map[claimed]bool, len(claims))
+	for i, c := range claims {
+		ids[i], steps[i] = string(c.id), c.step
+		expected[c.comparable()] = true
+	}
+	// Not prepared: a plan for a table that was empty then would be kept while it fills.
+	rows, err := t.stmts.db.QueryContext(ctx, standingClaims, t.service, t.holder, pq.Array(ids), pq.Array(steps))
+	if err != nil {
+		return nil, fmt.Errorf("look for %d claims of %s: %w", len(claims), t.service, err)
+	}
+	defer rows.Close()
+	var list []claimed
+	for rows.Next() {
+		c := claimed{attempt: 1}
+		if err := rows.Scan(&c.id, &c.step, &c.since); err != nil {
+			return nil, fmt.Errorf("look for claims of %s: %w", t.service, err)
+		}
+		if expected[c.comparable()] {
+			delete(expected, c.comparable()) // of two claims of one step at most one stands
+			list = append(list, c)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("look for claims of %s: %w", t.service, err)
+	}
+	return list, nil
 }
 
 // putOff makes a wait due again after d, unless it has been claimed by somebody else or has ended.

@@ -84,6 +84,12 @@ func (s *slots) begin(call func()) bool {
 	return true
 }
 
+func (s *slots) isOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running
+}
+
 func (s *slots) open() {
 	s.mu.Lock()
 	s.running = true

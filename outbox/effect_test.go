@@ -90,7 +90,7 @@ func (f *effects) attempts() []int {
 // executor is one with short pauses; it does not run yet.
 func (f *effects) executor(perform Perform[basket], opts ExecutorOptions[basket]) *Executor[basket] {
 	opts.Waits, opts.Logger = stepsOf, slog.New(slog.DiscardHandler)
-	e := NewExecutor(f.db, "basket", f.store.LoadCorrelated, f.store.UpdateExisting, perform, opts)
+	e := NewExecutor(f.db, "basket", f.store.LoadAll, f.store.UpdateExisting, perform, opts)
 	e.firstRetry, e.lastRetry = time.Millisecond, 20*time.Millisecond
 	return e
 }

@@ -32,13 +32,6 @@ func TestAnEffectStartsThoughTheAnswerToItsCommitGotLost(t *testing.T) {
 				return errors.New("connection reset")
 			}}
 			e := f.executor(f.answer, ExecutorOptions[basket]{})
-			load := e.load
-			e.load = func(ctx context.Context, id event.OrderID) (basket, string, bool, error) {
-				if !committed { // the transaction's second run is quicker than whoever looks at the first
-					eventually(t, func() bool { return len(f.attempts()) > 0 })
-				}
-				return load(ctx, id)
-			}
 			f.store.StartEffects(e)
 			start(t, f.store)
 			runExecutor(t, e)

@@ -155,14 +155,16 @@ func (m *Memory) begin(ctx context.Context, opts lockOptions) (session, error) {
 	}
 }
 
-func (m *Memory) load(_ context.Context, id event.OrderID) ([]byte, string, bool, error) {
+func (m *Memory) load(_ context.Context, ids []event.OrderID) ([]record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r, ok := m.rows[id]
-	if !ok {
-		return nil, "", false, nil
+	list := make([]record, 0, len(ids))
+	for _, id := range ids {
+		if r, ok := m.rows[id]; ok {
+			list = append(list, *r)
+		}
 	}
-	return r.state, r.correlationID, true, nil
+	return list, nil
 }
 
 // memorySession is one transaction. It has the memory to itself until its rollback, which

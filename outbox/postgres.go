@@ -88,18 +88,22 @@ func (p *postgres) begin(ctx context.Context, opts lockOptions) (session, error)
 	return &pgSession{postgres: p, opts: opts, tx: tx, run: preparedTx{ctx: ctx, tx: tx, stmts: p.stmts}}, nil
 }
 
-func (p *postgres) load(ctx context.Context, id event.OrderID) (state []byte, correlationID string, ok bool, err error) {
-	stmt, err := p.stmts.get(ctx, p.sql.load)
+// load is not prepared: a plan for a table that was empty then would be kept while it fills.
+func (p *postgres) load(ctx context.Context, ids []event.OrderID) ([]record, error) {
+	rows, err := p.db.QueryContext(ctx, p.sql.load, pq.Array(ids))
 	if err != nil {
-		return nil, "", false, fmt.Errorf("read %s: %w", p.shape.name, err)
+		return nil, fmt.Errorf("read %d rows of %s: %w", len(ids), p.shape.name, err)
 	}
-	switch err := stmt.QueryRowContext(ctx, string(id)).Scan(&state, &correlationID); {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, "", false, nil
-	case err != nil:
-		return nil, "", false, fmt.Errorf("read order %s from %s: %w", id, p.shape.name, err)
+	defer rows.Close()
+	list := make([]record, 0, len(ids))
+	for rows.Next() {
+		var r record
+		if err := rows.Scan(&r.id, &r.state, &r.correlationID); err != nil {
+			return nil, fmt.Errorf("read rows of %s: %w", p.shape.name, err)
+		}
+		list = append(list, r)
 	}
-	return state, correlationID, true, nil
+	return list, rows.Err()
 }
 
 type pgSession struct {

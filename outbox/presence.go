@@ -39,13 +39,14 @@ ON CONFLICT (name) DO UPDATE SET until = excluded.until`
 	// put off is freed with it.
 	endPresence = `UPDATE millrace.leases SET until = '-infinity' WHERE name = $1`
 
+	// What was claimed ahead of its time is due when it would have been.
 	// Waits that a store transaction has locked are left to it: it ends them, or their own lease does.
 	freeClaims = `WITH dead AS (
 	DELETE FROM millrace.leases WHERE starts_with(name, $2) AND until < now() RETURNING holder),
 orphans AS (
 	SELECT order_id, step FROM millrace.waits
 	WHERE service = $1 AND due_at > now() AND holder IN (SELECT holder FROM dead) FOR UPDATE SKIP LOCKED)
-UPDATE millrace.waits w SET due_at = now() FROM orphans o
+UPDATE millrace.waits w SET due_at = greatest(now(), w.since) FROM orphans o
 WHERE w.service = $1 AND w.order_id = o.order_id AND w.step = o.step`
 )
 

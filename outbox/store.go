@@ -55,22 +55,6 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Starter starts effects at once, without a look at the database: the store
-// writes such waits already claimed.
-type Starter[S any] interface {
-	// Holder is the UUID under which the claims are written.
-	Holder() string
-	// Reserve grants up to n places; the store then inserts that many waits as claimed.
-	Reserve(n int) int
-	// Unreserve gives back places that were not used, because the transaction failed.
-	Unreserve(n int)
-	// Start hands over claims for places that were reserved. It must not block.
-	Start(claims []Claim[S])
-	// StartInDoubt is Start when it is not known whether the claims were committed: those
-	// the database has are made due again at once.
-	StartInDoubt(claims []Claim[S])
-}
-
 func newStore[S, V any](table Table[S, V], b backend, opts Options) *Store[S, V] {
 	s := &Store[S, V]{
 		table: table, backend: b, says: opts.Says, wake: opts.Wake, log: opts.Logger,
@@ -90,7 +74,7 @@ func newStore[S, V any](table Table[S, V], b backend, opts Options) *Store[S, V]
 	return s
 }
 
-// StartEffects makes the store hand effects that are due at once to st. Call it before Run.
+// StartEffects makes the store hand effects that are due at once, or soon, to st. Call it before Run.
 func (s *Store[S, V]) StartEffects(st Starter[S]) { s.effects = st }
 
 // Update lets change decide about the row of an order, which is created if it is
@@ -132,18 +116,32 @@ func withoutSide[S, V any](change func(*S) ([]event.Event, error)) func(*S, map[
 
 // Load reads the committed state of an order, without a lock; false if there is no row.
 func (s *Store[S, V]) Load(ctx context.Context, id event.OrderID) (S, bool, error) {
-	row, _, ok, err := s.LoadCorrelated(ctx, id)
-	return row, ok, err
+	loaded, err := s.LoadAll(ctx, []event.OrderID{id})
+	row, ok := loaded[id]
+	return row.Row, ok, errors.Join(err, row.Err)
 }
 
-// LoadCorrelated is Load with the order's correlation id.
-func (s *Store[S, V]) LoadCorrelated(ctx context.Context, id event.OrderID) (row S, correlationID string, ok bool, err error) {
-	state, correlationID, ok, err := s.backend.load(ctx, id)
-	if err != nil || !ok {
-		return row, "", false, err
+// Loaded is a row as it was committed, and its order's correlation id.
+type Loaded[S any] struct {
+	Row           S
+	CorrelationID string
+	// Err says that the row is not readable: that is this order's trouble alone.
+	Err error
+}
+
+// LoadAll reads the committed state of some orders, without a lock. Those without a row are not
+// in the result.
+func (s *Store[S, V]) LoadAll(ctx context.Context, ids []event.OrderID) (map[event.OrderID]Loaded[S], error) {
+	records, err := s.backend.load(ctx, ids)
+	if err != nil {
+		return nil, err
 	}
-	row, err = s.decode(id, state)
-	return row, correlationID, err == nil, err
+	loaded := make(map[event.OrderID]Loaded[S], len(records))
+	for _, r := range records {
+		row, err := s.decode(r.id, r.state)
+		loaded[r.id] = Loaded[S]{row, r.correlationID, err}
+	}
+	return loaded, nil
 }
 
 // ErrStopped is returned to callers whose update had not begun when the store stopped.

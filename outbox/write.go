@@ -20,7 +20,7 @@ func queriesFor(s shape) queries {
 	const rowColumns = "order_id, state, version, said, processed, commands, waiting, correlation_id, now()"
 	lock := fmt.Sprintf("SELECT %s FROM %s WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR UPDATE", rowColumns, s.name)
 	q := queries{
-		load:        fmt.Sprintf("SELECT state, correlation_id FROM %s WHERE order_id = $1", s.name),
+		load:        fmt.Sprintf("SELECT order_id, state, correlation_id FROM %s WHERE order_id = ANY($1::uuid[])", s.name),
 		known:       fmt.Sprintf("SELECT order_id FROM %s WHERE order_id = ANY($1::uuid[])", s.name),
 		insert:      fmt.Sprintf("INSERT INTO %s (order_id, state) SELECT id, '%s' FROM unnest($1::uuid[]) AS id ORDER BY id ON CONFLICT DO NOTHING", s.name, emptyState),
 		lock:        lock + " SKIP LOCKED",
@@ -31,11 +31,11 @@ SELECT * , now() FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $
 		sums: fmt.Sprintf("INSERT INTO %s (minute, name, key, n) SELECT * FROM unnest($1::timestamptz[], $2::text[], $3::text[], $4::bigint[])", s.sums),
 		endWaits: `DELETE FROM millrace.waits w USING unnest($2::uuid[], $3::text[]) AS d(order_id, step)
 WHERE w.service = $1 AND w.order_id = d.order_id AND w.step = d.step`,
-		// A wait that is due at once and has a place at the executor is written claimed: due again
-		// only when the lease of that claim is over.
+		// A wait that was handed to the executor is written claimed: due again only when the lease of
+		// that claim is over, which begins when the wait is due.
 		startWaits: fmt.Sprintf(`INSERT INTO millrace.waits (service, order_id, step, due_at, since, attempt, holder)
 SELECT $1, d.order_id, d.step,
-  CASE WHEN d.claimed THEN now() + interval '%d milliseconds' ELSE now() + d.after * interval '1 millisecond' END,
+  now() + (d.after + CASE WHEN d.claimed THEN %d ELSE 0 END) * interval '1 millisecond',
   now() + d.after * interval '1 millisecond', d.claimed::int, CASE WHEN d.claimed THEN nullif($6, '')::uuid END
 FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::bool[]) AS d(order_id, step, after, claimed)
 ON CONFLICT DO NOTHING`, claimLease.Milliseconds()),

@@ -80,7 +80,7 @@ func openStore[S, V any](a *assembly, db *database, table outbox.Table[S, V]) *o
 
 // openExecutor makes what a service's rows wait for happen. lag holds its deadlines back.
 func openExecutor[S, V any](a *assembly, db *database, table outbox.Table[S, V], store *outbox.Store[S, V], perform outbox.Perform[S], lag func(context.Context) (time.Time, error), grace time.Duration) error {
-	executor := outbox.NewExecutor(db.work, table.Service, store.LoadCorrelated, store.UpdateExisting, perform, outbox.ExecutorOptions[S]{
+	executor := outbox.NewExecutor(db.work, table.Service, store.LoadAll, store.UpdateExisting, perform, outbox.ExecutorOptions[S]{
 		Waits: table.Waits, Lag: lag, Grace: grace, Concurrency: a.cfg.Effects.Concurrency, CallTimeout: a.cfg.Effects.Timeout, Logger: a.log})
 	store.StartEffects(executor)
 	a.lineup.add(table.Service+" effects", executor.Run)

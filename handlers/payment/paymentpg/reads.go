@@ -18,10 +18,10 @@ type Reads struct{ db *sql.DB }
 func NewReads(db *sql.DB) *Reads { return &Reads{db: db} }
 
 // The tries stand with the waits: calls without an answer do not touch the row.
-// A deadline is no call.
+// A deadline is no call, and a call that is yet to be made is no try.
 const selectPayment = `SELECT p.state, coalesce((
   SELECT max(w.attempt) FROM millrace.waits w
-  WHERE w.service = '` + service + `' AND w.order_id = p.order_id AND w.step <> '` + event.DeadlineStep + `'), 0)
+  WHERE w.service = '` + service + `' AND w.order_id = p.order_id AND w.since <= now() AND w.step <> '` + event.DeadlineStep + `'), 0)
 FROM payments.payments p WHERE p.order_id = $1`
 
 // Payment returns the payment of an order; an error that is event.ErrUnknownOrder

@@ -48,7 +48,7 @@ func newSystem(t *testing.T) system {
 	policy := shipping.Policy{Step: step}
 	store := outbox.NewPostgres(db, shippingpg.Table(policy), outbox.Options{})
 	service := shipping.New(store, simulator.New(step), policy)
-	executor := outbox.NewExecutor(db, "shipping", store.LoadCorrelated, store.UpdateExisting, service.Perform,
+	executor := outbox.NewExecutor(db, "shipping", store.LoadAll, store.UpdateExisting, service.Perform,
 		outbox.ExecutorOptions[shipping.Shipment]{Waits: policy.Due})
 	store.StartEffects(executor)
 	run(t, store.Run) // ends last: the executor's answers go through it
