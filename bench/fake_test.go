@@ -26,7 +26,7 @@ func lone() Scenario {
 			env.Sample("orders_per_second", float64(100+second))
 		}
 		env.Concurrency = 16
-		return Values{"drift": 3, "rss_drift": 0.5}, nil
+		return Values{"drift": 3, "rss_drift": 0.5, "outbox_rows": 7}, nil
 	}
 	return Scenario{
 		Name: "soak", Gives: []string{"soak"},
@@ -35,7 +35,7 @@ func lone() Scenario {
 		Figures: func(rows []Row) []Figure {
 			short := Alone("soak", rows, "ours", "drift")
 			short.Note = "30 s only"
-			return []Figure{short, Alone("soak.rss", rows, "ours", "rss_drift")}
+			return []Figure{short, Alone("soak.rss", rows, "ours", "rss_drift"), Alone("soak.outbox", rows, "ours", "outbox_rows")}
 		},
 	}
 }

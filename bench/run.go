@@ -138,11 +138,23 @@ func finite(values Values) Values {
 	return kept
 }
 
-// summary is the values on one line, by name.
+// summary is the values on one line: rates, then the others by name.
 func summary(values Values) string {
-	const atMost = 8 // what a line holds; the file has all
+	const atMost = 6 // what a line holds; the file has all
+	names := sortedKeys(values)
+	rate := func(name string) bool { return strings.HasSuffix(name, "_per_second") }
+	slices.SortStableFunc(names, func(a, b string) int {
+		switch {
+		case rate(a) && !rate(b):
+			return -1
+		case rate(b) && !rate(a):
+			return 1
+		default:
+			return 0
+		}
+	})
 	var parts []string
-	for i, name := range sortedKeys(values) {
+	for i, name := range names {
 		if i == atMost {
 			parts = append(parts, fmt.Sprintf("and %d more", len(values)-atMost))
 			break
