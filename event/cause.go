@@ -28,15 +28,32 @@ type Cause struct {
 
 type causeKey struct{}
 
+// causeContext is a context with a cause. It is one for each message, so it is a type
+// of its own: context.WithValue would need a second allocation.
+type causeContext struct {
+	context.Context
+	cause Cause
+}
+
+// Value returns the cause, or what the context around it has.
+func (c *causeContext) Value(key any) any {
+	if key == (causeKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
 // WithCause returns a context whose changes are caused by c.
 func WithCause(ctx context.Context, c Cause) context.Context {
-	return context.WithValue(ctx, causeKey{}, c)
+	return &causeContext{ctx, c}
 }
 
 // CauseFrom returns the cause in ctx, or the zero Cause.
 func CauseFrom(ctx context.Context) Cause {
-	c, _ := ctx.Value(causeKey{}).(Cause)
-	return c
+	if c, ok := ctx.Value(causeKey{}).(*causeContext); ok {
+		return c.cause
+	}
+	return Cause{}
 }
 
 // Wait is something a row waits for: a call to the outside (an effect), or a

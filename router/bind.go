@@ -2,11 +2,9 @@ package router
 
 import (
 	"fmt"
-	"log/slog"
 	"strconv"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 
@@ -43,9 +41,7 @@ func Bind(g Graph, t transport.Transport, cfg BindConfig) (*message.Router, erro
 	if err := g.subscribable(cfg); err != nil {
 		return nil, err
 	}
-	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: cfg.CloseTimeout}, watermill.NewSlogLoggerWithLevelMapping(slog.Default(), map[slog.Level]slog.Level{
-		slog.LevelInfo: slog.LevelDebug, // a line for each subscription is no news to an operator
-	}))
+	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: cfg.CloseTimeout}, newLogger())
 	if err != nil {
 		return nil, fmt.Errorf("make the Watermill router: %w", err)
 	}
@@ -54,6 +50,9 @@ func Bind(g Graph, t transport.Transport, cfg BindConfig) (*message.Router, erro
 		subscriber, err := t.Subscriber(s.Group())
 		if err != nil {
 			return nil, fmt.Errorf("subscribe %s: %w", s.Group(), err)
+		}
+		if settler, ok := subscriber.(transport.Settler); ok {
+			settler.ExpectSettle() // the chain does it
 		}
 		for _, e := range s.Hears {
 			h := r.AddConsumerHandler(handlerName(s, e), e.Topic.Name, subscriber, e.handle)
@@ -135,7 +134,9 @@ func causeOf(msg *message.Message) event.Cause {
 	if id == "" {
 		id = msg.UUID
 	}
-	if parsed, err := uuid.Parse(id); err == nil {
+	if _, err := event.ParseOrderID(id); err == nil {
+		// canonical already, as all of ours are
+	} else if parsed, err := uuid.Parse(id); err == nil {
 		id = parsed.String()
 	} else {
 		id = uuid.NewSHA1(foreignIDs, []byte(msg.Metadata.Get(outbox.HeaderSource)+"/"+id)).String()

@@ -61,6 +61,9 @@ func WithDelivery(ctx context.Context, d Delivery) context.Context {
 
 // DeliveryFrom returns the delivery in ctx; false where no transport put one there.
 func DeliveryFrom(ctx context.Context) (Delivery, bool) {
+	if m := inFlight(ctx); m != nil {
+		return m.Delivery(), true
+	}
 	d, ok := ctx.Value(deliveryKey{}).(Delivery)
 	return d, ok
 }

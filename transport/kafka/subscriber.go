@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"millrace/transport"
 	"millrace/transport/internal/perkey"
 )
 
@@ -74,7 +75,13 @@ type owned struct {
 	end       atomic.Int64 // the log's end as of the last fetch
 }
 
-var _ message.Subscriber = (*Subscriber)(nil)
+var (
+	_ message.Subscriber = (*Subscriber)(nil)
+	_ transport.Settler  = (*Subscriber)(nil)
+)
+
+// ExpectSettle implements transport.Settler.
+func (s *Subscriber) ExpectSettle() { s.subs.ExpectSettle() }
 
 // NewSubscriber makes a member of the group. It joins at the first Subscribe, and
 // a new group begins at the oldest record. It does not wait for a broker.

@@ -41,7 +41,13 @@ type Subscriber struct {
 	topics []string
 }
 
-var _ message.Subscriber = (*Subscriber)(nil)
+var (
+	_ message.Subscriber = (*Subscriber)(nil)
+	_ transport.Settler  = (*Subscriber)(nil)
+)
+
+// ExpectSettle implements transport.Settler.
+func (s *Subscriber) ExpectSettle() { s.subs.ExpectSettle() }
 
 // Subscribe implements message.Subscriber. The topic must exist. It ends with
 // ctx: running handlers may finish, then the channel closes; the topic's partitions stay

@@ -31,6 +31,8 @@ type Fixture struct {
 	// Kill, if set, ends a subscriber as kill -9 would. Members that live and die
 	// with one process have none.
 	Kill func(sub message.Subscriber)
+
+	settles bool // members answer with transport.Settle instead of Ack and Nack
 }
 
 // Partitions is how many partitions the suite's topics have.
@@ -69,6 +71,14 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 			t.Parallel()
 			test.run(t, f)
 		})
+		if f.PerKey {
+			settles := f
+			settles.settles = true
+			t.Run(test.name+"Settled", func(t *testing.T) {
+				t.Parallel()
+				test.run(t, settles)
+			})
+		}
 	}
 	t.Run("Watermill", func(t *testing.T) {
 		t.Parallel()
@@ -156,6 +166,9 @@ func (w *world) member(handle func(msg *message.Message) bool) *member {
 	if err != nil {
 		w.t.Fatalf("subscriber: %v", err)
 	}
+	if w.f.settles {
+		sub.(transport.Settler).ExpectSettle()
+	}
 	m := &member{Subscriber: sub}
 	w.t.Cleanup(func() { _ = m.Close() })
 	messages, err := sub.Subscribe(w.t.Context(), w.topic)
@@ -165,9 +178,13 @@ func (w *world) member(handle func(msg *message.Message) bool) *member {
 	m.done.Go(func() {
 		for msg := range messages {
 			go func() {
-				if handle(msg) {
+				done := handle(msg)
+				switch {
+				case w.f.settles:
+					transport.Settle(msg.Context(), done)
+				case done:
 					msg.Ack()
-				} else {
+				default:
 					msg.Nack()
 				}
 			}()

@@ -25,14 +25,18 @@ type Record interface {
 const NothingDone = int64(-1)
 
 // item is a record on its way. It is a link in two chains: that of its
-// partition, in offset order, and that of its key.
+// partition, in offset order, and that of its key. Its partition's mutex guards it.
 type item struct {
-	record   Record
-	delivery transport.Delivery
-	keyed    bool
-	done     bool
-	later    *item // next in the partition
-	sameKey  *item // next of this key
+	partition *Partition
+	record    Record
+	delivery  transport.Delivery
+	attempts  int
+	keyed     bool
+	done      bool
+	later     *item       // next in the partition
+	sameKey   *item       // next of this key
+	hand      *hand       // the attempt under way; nil: none
+	pause     *time.Timer // runs until its next attempt; nil: none
 }
 
 // Partition is one partition while one member owns it.
@@ -41,13 +45,12 @@ type Partition struct {
 	backoff Backoff
 	room    func() // called when there is room after Full
 
-	stopping chan struct{} // closed: no new deliveries, no more waiting
-	abandon  chan struct{} // closed: whoever still runs is no longer waited for
-	running  sync.WaitGroup
+	stopping chan struct{}  // closed: no new deliveries, no more waiting
+	running  sync.WaitGroup // messages in handlers' hands
 
 	mu        sync.Mutex
 	stopped   bool
-	abandoned bool
+	scope     *scope // of the messages it hands out now
 	oldest    *item
 	newest    *item
 	next      *item // the first one that has not been started; nil: all have
@@ -65,12 +68,12 @@ type Partition struct {
 //
 // A record without a key waits for no other one.
 func (p *Partition) Push(d transport.Delivery, r Record) {
-	p.append(&item{record: r, delivery: d, keyed: len(d.Key) > 0})
+	p.append(&item{partition: p, record: r, delivery: d, keyed: len(d.Key) > 0})
 }
 
 // Skip passes over an offset that holds no message.
 func (p *Partition) Skip(offset int64) {
-	p.append(&item{delivery: transport.Delivery{Offset: offset}, done: true})
+	p.append(&item{partition: p, delivery: transport.Delivery{Offset: offset}, done: true})
 }
 
 func (p *Partition) append(it *item) {
@@ -116,7 +119,8 @@ func (p *Partition) advance() {
 	}
 }
 
-// start has a record handled: by whoever works on its key, or by a goroutine of its own.
+// start makes a record ready to be handed out, unless one of its key is at work:
+// then it follows that one. p.mu is held.
 func (p *Partition) start(it *item) {
 	if it.done {
 		return
@@ -129,8 +133,26 @@ func (p *Partition) start(it *item) {
 			return
 		}
 	}
-	p.running.Add(1)
-	go p.work(it)
+	p.topic.add(it)
+}
+
+// finish marks it as done and makes the next record of its key ready; it says whether
+// fetching, which paused, may go on. p.mu is held.
+func (p *Partition) finish(it *item) (room bool) {
+	it.done = true
+	it.record = nil // the span may be long, and payloads are large
+	p.advance()
+	switch {
+	case it.sameKey != nil:
+		p.topic.add(it.sameKey)
+	case it.keyed:
+		delete(p.lastOfKey, string(it.delivery.Key))
+	}
+	if p.full && p.waiting <= p.limit/2 {
+		p.full = false
+		return true
+	}
+	return false
 }
 
 // Full says whether fetching should pause: as many records wait to be started as
@@ -165,97 +187,64 @@ func (p *Partition) Counts() (held int, redelivered int64) {
 func (p *Partition) Stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.stopped {
-		p.stopped = true
-		close(p.stopping)
+	if p.stopped {
+		return
 	}
+	p.stopped = true
+	close(p.stopping)
+	for it := range p.started {
+		if it.pause != nil {
+			it.pause.Stop()
+		}
+	}
+	p.topic.forget(p)
 }
 
 // Drain waits, after Stop, for the running handlers, until ctx ends: then their
 // contexts are cancelled, and what they still answer counts for nothing.
 func (p *Partition) Drain(ctx context.Context) {
-	if !wait(ctx, &p.running) {
-		p.mu.Lock()
-		if !p.abandoned {
-			p.abandoned = true
-			close(p.abandon)
+	wait(ctx, &p.running)
+	p.abandon(nil)
+}
+
+// started goes over the records that were started and not taken off yet; p.mu is held.
+func (p *Partition) started(yield func(*item) bool) {
+	for it := p.oldest; it != p.next; it = it.later {
+		if !yield(it) {
+			return
 		}
-		p.mu.Unlock()
-		p.running.Wait()
 	}
 }
 
-// work handles the records of one key, one after the other, until none is left.
-func (p *Partition) work(it *item) {
-	defer p.running.Done()
-	for it != nil && p.deliver(it) {
-		it = p.finish(it)
-	}
-}
-
-// finish marks it as done and returns the next record of its key.
-func (p *Partition) finish(it *item) *item {
+// abandon takes its messages out of the hands of those who listen through sub; nil: of everybody.
+func (p *Partition) abandon(sub *subscription) {
 	p.mu.Lock()
-	it.done = true
-	it.record = nil // the span may be long, and payloads are large
-	p.advance()
-	next := it.sameKey
-	if next == nil && it.keyed {
-		delete(p.lastOfKey, string(it.delivery.Key))
+	defer p.mu.Unlock()
+	for it := range p.started {
+		if it.hand != nil && (sub == nil || it.hand.scope.sub == sub) {
+			it.hand.release()
+		}
 	}
-	room := p.full && p.waiting <= p.limit/2
-	if room {
-		p.full = false
+	if p.scope != nil && (sub == nil || p.scope.sub == sub) {
+		p.scope.cancel()
+		p.scope = nil
 	}
-	p.mu.Unlock()
-	if room {
-		p.room()
-	}
-	return next
 }
 
-// deliver hands out one record until it is acknowledged: true. It gives up when
-// the partition is taken away: false.
-func (p *Partition) deliver(it *item) bool {
-	for attempt := 1; ; attempt++ {
-		sub := p.topic.listener(p.stopping)
-		if sub == nil {
-			return false
-		}
-		it.delivery.Attempt = attempt
-		switch sub.hand(p, it) {
-		case acked:
-			return true
-		case refused:
-			attempt-- // it reached no handler
-		case nacked:
-			p.mu.Lock()
-			p.redone++
-			p.mu.Unlock()
-			if !p.pause(p.backoff.after(attempt), sub) {
-				return false
-			}
+// hurry ends the back-off waits, because there will be a new listener.
+func (p *Partition) hurry() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for it := range p.started {
+		if it.pause != nil && it.pause.Stop() {
+			it.pause = nil
+			p.topic.add(it)
 		}
 	}
 }
 
-// pause waits d, or until sub ends, since its successor need not wait; false if
-// the partition is taken away meanwhile.
-func (p *Partition) pause(d time.Duration, sub *subscription) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-sub.closing:
-		return true
-	case <-p.stopping:
-		return false
-	}
-}
-
-// wait waits for g until ctx ends; false if it did.
-func wait(ctx context.Context, g *sync.WaitGroup) bool {
+// wait waits for g until ctx ends.
+func wait(ctx context.Context, g *sync.WaitGroup) {
 	done := make(chan struct{})
 	go func() {
 		g.Wait()
@@ -263,8 +252,6 @@ func wait(ctx context.Context, g *sync.WaitGroup) bool {
 	}()
 	select {
 	case <-done:
-		return true
 	case <-ctx.Done():
-		return false
 	}
 }

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-
-	"millrace/transport"
 )
 
 // ErrClosed is returned by Subscribe after Close.
@@ -22,16 +21,20 @@ type Subscriptions struct {
 	// Backoff is the wait before the second attempt.
 	Backoff Backoff
 
-	mu     sync.Mutex
-	topics map[string]*topic
-	closed chan struct{}
-	ended  sync.WaitGroup
+	settled atomic.Bool // see ExpectSettle
+	mu      sync.Mutex
+	topics  map[string]*topic
+	closed  chan struct{}
+	ended   sync.WaitGroup
 }
 
 // NewSubscriptions returns none.
 func NewSubscriptions(drain time.Duration, backoff Backoff) *Subscriptions {
 	return &Subscriptions{Drain: drain, Backoff: backoff, topics: map[string]*topic{}, closed: make(chan struct{})}
 }
+
+// ExpectSettle implements transport.Settler.
+func (s *Subscriptions) ExpectSettle() { s.settled.Store(true) }
 
 // Partition starts to work on a partition of a topic. At most limit of its
 // records, from the oldest unfinished one on, are at work; when as many wait beyond those,
@@ -40,11 +43,12 @@ func NewSubscriptions(drain time.Duration, backoff Backoff) *Subscriptions {
 func (s *Subscriptions) Partition(topic string, limit int, room func()) *Partition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &Partition{
+	p := &Partition{
 		topic: s.topic(topic), backoff: s.Backoff, limit: limit, room: room,
-		stopping: make(chan struct{}), abandon: make(chan struct{}),
-		lastOfKey: map[string]*item{}, done: NothingDone,
+		stopping: make(chan struct{}), lastOfKey: map[string]*item{}, done: NothingDone,
 	}
+	p.topic.join(p)
+	return p
 }
 
 // Subscribe opens the channel of a topic. Messages carry the values of ctx, not
@@ -63,11 +67,11 @@ func (s *Subscriptions) Subscribe(ctx context.Context, name string) (<-chan *mes
 		t := s.topic(name)
 		before := t.current()
 		if before == nil {
-			sub := newSubscription(ctx)
+			sub := newSubscription(ctx, &s.settled)
 			t.set(sub)
 			s.ended.Add(1)
 			s.mu.Unlock()
-			go s.end(ctx, t, sub)
+			go s.run(ctx, t, sub)
 			return sub.out, nil
 		}
 		s.mu.Unlock()
@@ -97,150 +101,97 @@ func (s *Subscriptions) Close() {
 func (s *Subscriptions) topic(name string) *topic {
 	t := s.topics[name]
 	if t == nil {
-		t = &topic{changed: make(chan struct{})}
+		t = newTopic()
 		s.topics[name] = t
 	}
 	return t
 }
 
-// end waits for the subscription's end and closes it.
-func (s *Subscriptions) end(ctx context.Context, t *topic, sub *subscription) {
+// run serves the subscription until its end, and closes it.
+func (s *Subscriptions) run(ctx context.Context, t *topic, sub *subscription) {
 	defer s.ended.Done()
+	serving := make(chan struct{})
+	go func() {
+		defer close(serving)
+		sub.serve(t)
+	}()
 	select {
 	case <-ctx.Done():
 	case <-s.closed:
 	}
-	sub.refuse()
+	close(sub.closing)
+	<-serving
+	for _, p := range t.all() {
+		p.hurry()
+	}
 	drain, cancel := context.WithTimeout(context.Background(), s.Drain)
 	defer cancel()
-	if !wait(drain, &sub.running) {
-		close(sub.abandon)
-		sub.running.Wait()
+	wait(drain, &sub.running)
+	for _, p := range t.all() {
+		p.abandon(sub)
 	}
+	sub.running.Wait()
 	t.set(nil)
 	close(sub.out)
 	close(sub.gone)
 }
-
-// topic is where partitions find who listens.
-type topic struct {
-	mu      sync.Mutex
-	sub     *subscription
-	changed chan struct{}
-}
-
-func (t *topic) current() *subscription {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.sub
-}
-
-func (t *topic) set(sub *subscription) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.sub = sub
-	close(t.changed)
-	t.changed = make(chan struct{})
-}
-
-// listener waits until somebody listens; nil when stop comes first.
-func (t *topic) listener(stop <-chan struct{}) *subscription {
-	for {
-		select {
-		case <-stop:
-			return nil
-		default:
-		}
-		t.mu.Lock()
-		sub, changed := t.sub, t.changed
-		t.mu.Unlock()
-		if sub != nil {
-			select {
-			case <-sub.closing: // still listed, no longer listening
-			default:
-				return sub
-			}
-		}
-		select {
-		case <-stop:
-			return nil
-		case <-changed:
-		}
-	}
-}
-
-// outcome is what became of handing out a message.
-type outcome int
-
-const (
-	refused outcome = iota // nobody took it
-	acked
-	nacked // or given up on
-)
 
 // subscription is one channel.
 type subscription struct {
 	ctx     context.Context // Subscribe's own, to see whether it has ended
 	values  context.Context // the same without its end
 	out     chan *message.Message
+	settled *atomic.Bool  // answers come as Settle, not as Ack and Nack
 	closing chan struct{} // closed: nothing new
-	abandon chan struct{} // closed: running handlers have had their time
 	gone    chan struct{} // closed: out is closed
-
-	mu      sync.Mutex
-	refuses bool
 	running sync.WaitGroup
 }
 
-func newSubscription(ctx context.Context) *subscription {
+func newSubscription(ctx context.Context, settled *atomic.Bool) *subscription {
 	return &subscription{
 		ctx: ctx, values: context.WithoutCancel(ctx), out: make(chan *message.Message),
-		closing: make(chan struct{}), abandon: make(chan struct{}), gone: make(chan struct{}),
+		settled: settled, closing: make(chan struct{}), gone: make(chan struct{}),
 	}
 }
 
-func (s *subscription) refuse() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refuses = true
-	close(s.closing)
-}
-
-// enter says that a sender is at work, so that the channel is not closed under it.
-func (s *subscription) enter() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.refuses {
+func (s *subscription) refuses() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
 		return false
 	}
-	s.running.Add(1)
-	return true
 }
 
-// hand gives one message to the handler and waits for its answer. The message's
-// context ends with the answer, or when nobody waits for it any more.
-func (s *subscription) hand(p *Partition, it *item) outcome {
-	if !s.enter() {
-		return refused
+// serve hands out what is ready until the subscription ends.
+func (s *subscription) serve(t *topic) {
+	for {
+		line := t.take()
+		for i, it := range line {
+			h, msg := it.partition.give(it, s)
+			if h == nil {
+				continue
+			}
+			select {
+			case s.out <- msg:
+				if !s.settled.Load() {
+					go h.watch(msg)
+				}
+			case <-it.partition.stopping:
+				h.withdraw()
+			case <-s.closing:
+				h.withdraw()
+				t.putBack(line[i:])
+				return
+			}
+		}
+		if len(line) > 0 {
+			continue
+		}
+		select {
+		case <-t.more:
+		case <-s.closing:
+			return
+		}
 	}
-	defer s.running.Done()
-	msg := it.record.Message()
-	ctx, cancel := context.WithCancel(transport.WithDelivery(s.values, it.delivery))
-	defer cancel()
-	msg.SetContext(ctx)
-	select {
-	case s.out <- msg:
-	case <-s.closing:
-		return refused
-	case <-p.stopping:
-		return refused
-	}
-	select {
-	case <-msg.Acked():
-		return acked
-	case <-msg.Nacked():
-	case <-s.abandon:
-	case <-p.abandon:
-	}
-	return nacked
 }
