@@ -15,6 +15,7 @@ var schema string
 // database is the pool, and what is prepared in it.
 type database struct {
 	*sql.DB
+	prepared   bool                 // the setting
 	statements map[string]*sql.Stmt // by text; filled before the first message
 }
 
@@ -30,11 +31,15 @@ func openDatabase(ctx context.Context, dsn string, s Settings) (*database, error
 		_ = db.Close()
 		return nil, fmt.Errorf("make the tables of stock Watermill's shop (it takes an empty database): %w", err)
 	}
-	return &database{DB: db, statements: map[string]*sql.Stmt{}}, nil
+	return &database{DB: db, prepared: s.Prepared, statements: map[string]*sql.Stmt{}}, nil
 }
 
-// prepare has every transaction run these statements prepared. It is not safe for use beside begin.
+// prepare has every transaction run these statements prepared, if the settings say so. It is not
+// safe for use beside begin.
 func (d *database) prepare(ctx context.Context, statements ...string) error {
+	if !d.prepared {
+		return nil
+	}
 	for _, text := range statements {
 		stmt, err := d.PrepareContext(ctx, text)
 		if err != nil {
@@ -43,6 +48,15 @@ func (d *database) prepare(ctx context.Context, statements ...string) error {
 		d.statements[text] = stmt
 	}
 	return nil
+}
+
+// prepareCommon prepares what is not one table's own.
+func (d *database) prepareCommon(ctx context.Context, o outbox) error {
+	statements, err := o.inserts()
+	if err != nil {
+		return err
+	}
+	return d.prepare(ctx, append(statements, insertProcessed, insertHistory, insertDelta, lockStock, updateStock, insertWait, deleteWaits)...)
 }
 
 func (d *database) begin(ctx context.Context) (*transaction, error) {

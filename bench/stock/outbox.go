@@ -3,6 +3,7 @@ package stock
 import (
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -23,22 +24,32 @@ const (
 	metaTime  = "occurred_at"
 )
 
-// outbox is where a service's events are written in the transaction that makes them true, and
-// the forwarder topic they wait under.
+// outbox is where events are written in the transaction that makes them true. An order's events are
+// all under one of its forwarder topics, so that they stay in order.
 type outbox struct {
-	topic   string
-	adapter wsql.DefaultPostgreSQLSchema
-	log     watermill.LoggerAdapter
+	settings Settings
+	adapter  wsql.DefaultPostgreSQLSchema
+	log      watermill.LoggerAdapter
 }
 
-const sharedOutbox = "outbox"
+func newOutbox(s Settings, log watermill.LoggerAdapter) outbox {
+	return outbox{s, wsql.DefaultPostgreSQLSchema{SubscribeBatchSize: s.BatchSize}, log}
+}
 
-func newOutbox(service string, s Settings, log watermill.LoggerAdapter) outbox {
-	o := outbox{topic: sharedOutbox, adapter: wsql.DefaultPostgreSQLSchema{SubscribeBatchSize: s.BatchSize}, log: log}
-	if s.OutboxPerService {
-		o.topic = sharedOutbox + "_" + service
+// topics are the forwarder topics, each a table and a forwarder.
+func (o outbox) topics() []string {
+	list := make([]string, o.settings.Outboxes)
+	for i := range list {
+		list[i] = fmt.Sprintf("outbox_%d", i)
 	}
-	return o
+	return list
+}
+
+// topicOf is the forwarder topic of an order's events.
+func (o outbox) topicOf(id event.OrderID) string {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(id)) // never fails
+	return fmt.Sprintf("outbox_%d", hash.Sum32()%uint32(o.settings.Outboxes))
 }
 
 // publish writes the events with Watermill's SQL publisher, wrapped for the forwarder.
@@ -50,7 +61,7 @@ func (o outbox) publish(tx wsql.ContextExecutor, correlationID string, events []
 	if err != nil {
 		return fmt.Errorf("make the outbox publisher: %w", err)
 	}
-	wrapped := forwarder.NewPublisher(publisher, forwarder.PublisherConfig{ForwarderTopic: o.topic})
+	wrapped := forwarder.NewPublisher(publisher, forwarder.PublisherConfig{ForwarderTopic: o.topicOf(events[0].Key())})
 	for _, e := range events {
 		to, msg, err := newMessage(e, correlationID)
 		if err != nil {
@@ -85,50 +96,57 @@ func newMessage(e event.Event, correlationID string) (to string, msg *message.Me
 	return info.Name, msg, nil
 }
 
-// insert is the statement publish runs for each event.
-func (o outbox) insert() (string, error) {
-	query, err := o.adapter.InsertQuery(o.topic, message.Messages{message.NewMessage("", nil)})
-	if err != nil {
-		return "", fmt.Errorf("make the outbox's INSERT: %w", err)
+// inserts are the statements that publish runs.
+func (o outbox) inserts() ([]string, error) {
+	var list []string
+	for _, name := range o.topics() {
+		query, err := o.adapter.InsertQuery(name, message.Messages{message.NewMessage("", nil)})
+		if err != nil {
+			return nil, fmt.Errorf("make the INSERT into %s: %w", name, err)
+		}
+		list = append(list, query.Query)
 	}
-	return query.Query, nil
+	return list, nil
 }
 
-// addForwarder has the router carry the outbox's events to Kafka. It makes the tables when the
-// router starts; createTables does so before.
-func (o outbox) addForwarder(router *message.Router, db wsql.Beginner, to message.Publisher, s Settings) error {
-	subscriber, err := o.subscriber(db, s)
-	if err != nil {
-		return err
-	}
-	_, err = forwarder.NewForwarder(subscriber, to, o.log, forwarder.Config{
-		ForwarderTopic: o.topic, HandlerName: "forwarder/" + o.topic, Router: router,
-	})
-	if err != nil {
-		return fmt.Errorf("make the forwarder of %s: %w", o.topic, err)
+// addForwarders has the router carry the outbox's events to Kafka.
+func (o outbox) addForwarders(router *message.Router, db wsql.Beginner, to message.Publisher) error {
+	for _, name := range o.topics() {
+		subscriber, err := o.subscriber(db)
+		if err != nil {
+			return err
+		}
+		_, err = forwarder.NewForwarder(subscriber, to, o.log, forwarder.Config{
+			ForwarderTopic: name, HandlerName: "forwarder/" + name, Router: router,
+		})
+		if err != nil {
+			return fmt.Errorf("make the forwarder of %s: %w", name, err)
+		}
 	}
 	return nil
 }
 
-func (o outbox) subscriber(db wsql.Beginner, s Settings) (*wsql.Subscriber, error) {
+func (o outbox) subscriber(db wsql.Beginner) (*wsql.Subscriber, error) {
 	subscriber, err := wsql.NewSubscriber(db, wsql.SubscriberConfig{
-		ConsumerGroup: "forwarder", PollInterval: s.PollInterval,
+		ConsumerGroup: "forwarder", PollInterval: o.settings.PollInterval,
 		SchemaAdapter: o.adapter, OffsetsAdapter: wsql.DefaultPostgreSQLOffsetsAdapter{}, InitializeSchema: true,
 	}, o.log)
 	if err != nil {
-		return nil, fmt.Errorf("make the SQL subscriber of %s: %w", o.topic, err)
+		return nil, fmt.Errorf("make the outbox's SQL subscriber: %w", err)
 	}
 	return subscriber, nil
 }
 
-// createTables makes the outbox's tables, so that events can be written before the forwarder runs.
-func (o outbox) createTables(db wsql.Beginner, s Settings) error {
-	subscriber, err := o.subscriber(db, s)
+// createTables makes the outbox's tables, so that events can be written before a forwarder runs.
+func (o outbox) createTables(db wsql.Beginner) error {
+	subscriber, err := o.subscriber(db)
 	if err != nil {
 		return err
 	}
-	if err := subscriber.SubscribeInitialize(o.topic); err != nil {
-		return fmt.Errorf("make the tables of %s: %w", o.topic, err)
+	for _, name := range o.topics() {
+		if err := subscriber.SubscribeInitialize(name); err != nil {
+			return fmt.Errorf("make the tables of %s: %w", name, err)
+		}
 	}
 	return subscriber.Close()
 }

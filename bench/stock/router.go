@@ -3,6 +3,7 @@ package stock
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -26,15 +27,20 @@ const (
 	closeTimeout = 10 * time.Second
 )
 
-// newRouter is the documentation's router: its middleware, outermost first.
+// newRouter is a router with the documentation's middleware.
 func newRouter(poison message.Publisher, log watermill.LoggerAdapter) (*message.Router, error) {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, log)
 	if err != nil {
 		return nil, fmt.Errorf("make the router: %w", err)
 	}
+	return router, addMiddleware(router, poison, log)
+}
+
+// addMiddleware adds the documentation's middleware, outermost first.
+func addMiddleware(router *message.Router, poison message.Publisher, log watermill.LoggerAdapter) error {
 	queue, err := middleware.PoisonQueue(poison, poisonTopic)
 	if err != nil {
-		return nil, fmt.Errorf("make the poison queue: %w", err)
+		return fmt.Errorf("make the poison queue: %w", err)
 	}
 	router.AddMiddleware(
 		middleware.CorrelationID,
@@ -42,7 +48,12 @@ func newRouter(poison message.Publisher, log watermill.LoggerAdapter) (*message.
 		middleware.Retry{MaxRetries: 3, InitialInterval: 100 * time.Millisecond, Logger: log}.Middleware,
 		middleware.Recoverer,
 	)
-	return router, nil
+	return nil
+}
+
+// watermillLogger passes warnings and errors on; what Watermill calls info is a line per subscription.
+func watermillLogger(log *slog.Logger) watermill.LoggerAdapter {
+	return watermill.NewSlogLoggerWithLevelMapping(log, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})
 }
 
 // services are the six modules; only their names matter to who hears what.

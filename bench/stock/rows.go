@@ -54,8 +54,8 @@ var errRace = errors.New("the row was inserted meanwhile")
 
 const insertProcessed = `INSERT INTO processed (service, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 
-// init makes the statements, and prepares them if the settings say so.
-func (r *rows[S]) init(ctx context.Context, prepared bool) error {
+// init makes the table's statements.
+func (r *rows[S]) init(ctx context.Context) error {
 	names, set, values := "", "", ""
 	for i, c := range r.columns {
 		n := i + 5 // after the four parameters that every table has
@@ -67,14 +67,7 @@ func (r *rows[S]) init(ctx context.Context, prepared bool) error {
 	r.sql.lock = r.sql.load + " FOR UPDATE"
 	r.sql.insert = fmt.Sprintf("INSERT INTO %s (order_id, state, version, correlation_id%s) VALUES ($1, $2, $3, $4%s) ON CONFLICT DO NOTHING", r.table, names, values)
 	r.sql.update = fmt.Sprintf("UPDATE %s SET state = $2, version = $3, correlation_id = $4, updated_at = now()%s WHERE order_id = $1", r.table, set)
-	if !prepared {
-		return nil
-	}
-	outbox, err := r.outbox.insert()
-	if err != nil {
-		return err
-	}
-	return r.db.prepare(ctx, insertProcessed, r.sql.lock, r.sql.insert, r.sql.update, outbox, insertWait, deleteWaits)
+	return r.db.prepare(ctx, r.sql.lock, r.sql.insert, r.sql.update)
 }
 
 // mode is how a change came in.

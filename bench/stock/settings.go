@@ -15,8 +15,8 @@ type Settings struct {
 	PollInterval time.Duration
 	// BatchSize is how many rows it takes in one transaction.
 	BatchSize int
-	// OutboxPerService gives each service an outbox table and a forwarder of its own.
-	OutboxPerService bool
+	// Outboxes is how many outbox tables there are, each with a forwarder; an order's events are all in one.
+	Outboxes int
 	// GroupPerTopic gives each subscription a consumer group of its own, <service>-service.<topic>.
 	GroupPerTopic bool
 	// Connections bounds the pool of database connections.
@@ -36,8 +36,9 @@ type Settings struct {
 // default keeps two idle connections, and would open one for nearly every message.
 func Documented() Settings {
 	return Settings{
-		PollInterval: time.Second,            // SubscriberConfig.PollInterval's default
-		BatchSize:    100,                    // DefaultPostgreSQLSchema.SubscribeBatchSize's default
+		PollInterval: time.Second, // SubscriberConfig.PollInterval's default
+		BatchSize:    100,         // DefaultPostgreSQLSchema.SubscribeBatchSize's default
+		Outboxes:     1,
 		Connections:  64,                     // more than messages are ever in a transaction at once on two cores
 		WaitInterval: 100 * time.Millisecond, // ours: ten looks a second cost nothing
 		WaitWorkers:  16,
@@ -47,14 +48,14 @@ func Documented() Settings {
 // Tuned is what its documentation, issues and users recommend for throughput and latency.
 func Tuned() Settings {
 	return Settings{
-		PollInterval:     10 * time.Millisecond, // each look is a transaction, so less gains nothing under load
-		BatchSize:        1000,                  // "higher value" in the documentation: fewer selects and commits per event
-		OutboxPerService: true,                  // six forwarders publish side by side instead of one
-		GroupPerTopic:    true,                  // a joining member makes only its own topic's group rebalance
-		Connections:      64,
-		Prepared:         true, // what pgx does by itself: no parsing and planning for each message
-		WaitInterval:     20 * time.Millisecond,
-		WaitWorkers:      32,
+		PollInterval:  10 * time.Millisecond, // each look is a transaction, so less gains nothing under load
+		BatchSize:     1000,                  // "higher value" in the documentation: fewer selects and commits per event
+		Outboxes:      4,
+		GroupPerTopic: true, // a joining member makes only its own topic's group rebalance
+		Connections:   64,
+		Prepared:      true, // what pgx does by itself: no parsing and planning for each message
+		WaitInterval:  20 * time.Millisecond,
+		WaitWorkers:   32,
 		Subscriber: func(c *sarama.Config) {
 			c.Consumer.MaxProcessingTime = 10 * time.Second // the default of 100 ms makes sarama drop a busy partition's fetches
 		},

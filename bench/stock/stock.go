@@ -76,7 +76,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	log := watermill.NewSlogLoggerWithLevelMapping(c.Logger, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})
+	log := watermillLogger(c.Logger)
 	shop, err := newShop(ctx, c, db, log)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	forwarders, err := shop.forward(publisher, c.Settings, log)
+	forwarders, err := shop.forward(publisher, log)
 	if err != nil {
 		return err
 	}
@@ -114,42 +114,32 @@ type shop struct {
 	db       *database
 	provider *simulator.Provider
 	poller   *poller
-	outboxes map[string]outbox // by forwarder topic
-	secret   []byte            // the provider's, for its callbacks
+	outbox   outbox
+	secret   []byte // the provider's, for its callbacks
 	reads    reads
 	ready    atomic.Bool
 }
 
 func newShop(ctx context.Context, c Config, db *database, log watermill.LoggerAdapter) (*shop, error) {
-	s := &shop{db: db, outboxes: map[string]outbox{}, secret: []byte(rand.Text())}
+	s := &shop{db: db, outbox: newOutbox(c.Settings, log), secret: []byte(rand.Text())}
 	orders, payments, stock := orderRows(order.Policy{Deadline: c.OrderDeadline}), paymentRows(payment.Policy{Deadline: c.PaymentDeadline}), inventoryRows()
 	parcelPolicy := shipping.Policy{Step: c.CarrierStep}
 	parcels, notices, counts := shippingRows(parcelPolicy), notificationRows(), analyticsRows()
 	orders.db, payments.db, stock.db, parcels.db, notices.db, counts.db = db, db, db, db, db, db
-	for service, box := range map[string]*outbox{
-		"order": &orders.outbox, "payment": &payments.outbox, "inventory": &stock.outbox,
-		"shipping": &parcels.outbox, "notification": &notices.outbox, // analytics says nothing
-	} {
-		*box = newOutbox(service, c.Settings, log)
-		s.outboxes[box.topic] = *box
-	}
-	counts.outbox = orders.outbox
-	for _, box := range s.outboxes {
-		if err := box.createTables(db, c.Settings); err != nil {
-			return nil, err
-		}
+	box := s.outbox
+	orders.outbox, payments.outbox, stock.outbox, parcels.outbox, notices.outbox, counts.outbox = box, box, box, box, box, box
+	if err := box.createTables(db); err != nil {
+		return nil, err
 	}
 	for _, r := range []interface {
-		init(ctx context.Context, prepared bool) error
+		init(context.Context) error
 	}{orders, payments, stock, parcels, notices, counts} {
-		if err := r.init(ctx, c.Settings.Prepared); err != nil {
+		if err := r.init(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if c.Settings.Prepared {
-		if err := db.prepare(ctx, insertHistory, insertDelta, lockStock, updateStock); err != nil {
-			return nil, err
-		}
+	if err := db.prepareCommon(ctx, box); err != nil {
+		return nil, err
 	}
 	if _, err := inventorypg.Seed(ctx, db.DB); err != nil {
 		return nil, err
@@ -197,17 +187,12 @@ func (s *shop) subscribe(router *message.Router, c Config, log watermill.LoggerA
 
 // forward makes the router of the forwarders. It has no middleware: what cannot be
 // published now is published later.
-func (s *shop) forward(to message.Publisher, settings Settings, log watermill.LoggerAdapter) (*message.Router, error) {
+func (s *shop) forward(to message.Publisher, log watermill.LoggerAdapter) (*message.Router, error) {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, log)
 	if err != nil {
 		return nil, fmt.Errorf("make the forwarders' router: %w", err)
 	}
-	for _, box := range s.outboxes {
-		if err := box.addForwarder(router, s.db, to, settings); err != nil {
-			return nil, err
-		}
-	}
-	return router, nil
+	return router, s.outbox.addForwarders(router, s.db, to)
 }
 
 // run runs all parts until ctx ends or one of them fails, and then ends the others.

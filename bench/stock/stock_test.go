@@ -21,6 +21,9 @@ func TestMain(m *testing.M) { testserver.Main(m) }
 // patience bounds each wait of a test, on a machine busy with others.
 const patience = 2 * time.Minute
 
+// look is how often a test looks whether what it waits for is there.
+const look = 10 * time.Millisecond
+
 // shop is a running shop and its database.
 type shop struct {
 	t   *testing.T
@@ -90,7 +93,7 @@ func (s *shop) place(method, postalCode string) string {
 func (s *shop) becomes(id, want string) {
 	s.t.Helper()
 	var status string
-	for end := time.Now().Add(patience); time.Now().Before(end); {
+	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(look) {
 		if err := s.db.QueryRow("SELECT status FROM orders.orders WHERE order_id = $1", id).Scan(&status); err != nil {
 			s.t.Fatal(err)
 		}
@@ -105,15 +108,37 @@ func TestTheWholeSaga(t *testing.T) {
 	for name, settings := range map[string]stock.Settings{"documented": stock.Documented(), "tuned": stock.Tuned()} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, settings, testserver.PostgresDSN(t))
+			ends := map[string]string{}
 			for _, c := range []struct{ method, code, end string }{
+				{"pm_accepted", "BA1 1AA", "DELIVERED"},
 				{"pm_accepted", "BA1 1AA", "DELIVERED"},
 				{"pm_declined", "BA1 1AA", "CANCELLED"},
 				{"pm_pending_accepted", "BA1 1AA", "DELIVERED"},
 				{"pm_unavailable", "BA1 1AA", "DELIVERED"},
+				{"pm_timeout", "BA1 1AA", "DELIVERED"},
 				{"pm_accepted", "SHIP-LOST", "CANCELLED"},
+				{"pm_accepted", "SHIP-REFUSED", "CANCELLED"},
 			} {
-				s.becomes(s.place(c.method, c.code), c.end)
+				ends[s.place(c.method, c.code)] = c.end
 			}
+			for id, end := range ends {
+				s.becomes(id, end)
+			}
+			// The pieces of the lost parcel stay sold, its money went back.
+			s.rests(stock.Totals{Orders: 8, Delivered: 5, Cancelled: 3, Pieces: 12, Kept: 12500})
 		})
 	}
+}
+
+// rests waits until everything is done, and compares what that is.
+func (s *shop) rests(want stock.Totals) {
+	s.t.Helper()
+	var got stock.Totals
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(look) {
+		if got, err = stock.Check(s.t.Context(), s.db); err == nil && got == want {
+			return
+		}
+	}
+	s.t.Fatalf("at rest the shop has done %+v, want %+v; %v", got, want, err)
 }
