@@ -8,6 +8,7 @@ import (
 
 	"millrace/bench"
 	"millrace/bench/rig"
+	opponent "millrace/bench/stock"
 	"millrace/topic"
 )
 
@@ -18,10 +19,12 @@ func consumer() bench.Scenario {
 		Name:  "consumer",
 		Gives: []string{"consumer_vs_router"},
 		Sides: []bench.Side{
-			{Name: ours, Run: consumeOurs},
+			{Name: ours, Run: onRound(drainOurs)},
+			{Name: stock, Run: onRound(drainStock(opponent.Documented()))},
+			{Name: stockTuned, Run: onRound(drainStock(opponent.Tuned()))},
 		},
 		Figures: func(rows []bench.Row) []bench.Figure {
-			return []bench.Figure{versusBest("consumer_vs_router", rows, "messages_per_second")}
+			return []bench.Figure{versusStopped("consumer_vs_router", rows, "messages_per_second", "messages")}
 		},
 	}
 }
@@ -33,27 +36,19 @@ func consumerSize(scale bench.Scale) (orders int, limit time.Duration) {
 	case bench.Smoke:
 		return 500, 20 * time.Second // all of them, on both sides
 	case bench.Quick:
-		return 30_000, 2500 * time.Millisecond
+		return 20_000, 2 * time.Second
 	default:
 		return 200_000, 15 * time.Second
 	}
 }
 
-func consumeOurs(ctx context.Context, env *bench.Env) (values bench.Values, err error) {
+// drainOurs is our side.
+func drainOurs(ctx context.Context, env *bench.Env, round *rig.Round) (values bench.Values, err error) {
 	orders, _ := consumerSize(env.Scale)
-	round, err := env.Rig.Round(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, round.Close()) }()
 	records, err := fill(ctx, round.Brokers, env.Partitions, orders, topic.OrderCreated.Name, topic.InventoryReserved.Name)
 	if err != nil {
 		return nil, err
 	}
-	return drainOurs(ctx, env, round, orders, records)
-}
-
-func drainOurs(ctx context.Context, env *bench.Env, round *rig.Round, orders, records int) (values bench.Values, err error) {
 	o, err := openOurs(ctx, round, env.Log)
 	if err != nil {
 		return nil, err
@@ -78,7 +73,46 @@ func drainOurs(ctx context.Context, env *bench.Env, round *rig.Round, orders, re
 	if err != nil {
 		return nil, err
 	}
-	if err := checkConsumed(m, int64(orders), rows, said); err != nil {
+	return consumed(m, int64(orders), rows, said)
+}
+
+// drainStock is a stock side.
+func drainStock(settings opponent.Settings) measurement {
+	return func(ctx context.Context, env *bench.Env, round *rig.Round) (values bench.Values, err error) {
+		orders, limit := consumerSize(env.Scale)
+		records, err := fill(ctx, round.Brokers, env.Partitions, orders, topic.OrderCreated.Name, topic.InventoryReserved.Name)
+		if err != nil {
+			return nil, err
+		}
+		s, err := openStock(ctx, round, settings, env.Log)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, s.close()) }()
+		handled := newMeter(records)
+		s.consume(ctx, handled.handle)
+		m, err := handled.await(ctx, limit, s.parts.failed)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.parts.stop(); err != nil {
+			return nil, err
+		}
+		rows, err := s.rows(ctx)
+		if err != nil {
+			return nil, err
+		}
+		said, _, err := s.Outbox(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return consumed(m, int64(orders), rows, said)
+	}
+}
+
+// consumed is what a side gets for what it handled, if it left what it should.
+func consumed(m measured, orders, rows, said int64) (bench.Values, error) {
+	if err := checkConsumed(m, orders, rows, said); err != nil {
 		return nil, err
 	}
 	return bench.Values{"messages_per_second": m.perSecond(), "messages": float64(m.count)}, nil

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"millrace/bench"
+	"millrace/bench/rig"
 )
 
 // parts are what runs in this process for one side: stores, handlers, relays. The last one started is
@@ -50,4 +53,19 @@ func (p *parts) stop() error {
 	}
 	p.stops = nil
 	return errors.Join(errs...)
+}
+
+// measurement is one round of one side, on the round's servers.
+type measurement func(context.Context, *bench.Env, *rig.Round) (bench.Values, error)
+
+// onRound has measure run on a round of its own.
+func onRound(measure measurement) func(context.Context, *bench.Env) (bench.Values, error) {
+	return func(ctx context.Context, env *bench.Env) (values bench.Values, err error) {
+		round, err := env.Rig.Round(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, round.Close()) }()
+		return measure(ctx, env, round)
+	}
 }

@@ -27,20 +27,8 @@ func hotSKU() bench.Scenario {
 			{Name: stockTuned, Run: onRound(reserveAtOnce)},
 		},
 		Figures: func(rows []bench.Row) []bench.Figure {
-			return []bench.Figure{versusBest("hot_sku", rows, "reservations_per_second")}
+			return []bench.Figure{versusStopped("hot_sku", rows, "reservations_per_second", "reservations")}
 		},
-	}
-}
-
-// onRound has measure run on a round of its own.
-func onRound(measure func(context.Context, *bench.Env, *rig.Round) (bench.Values, error)) func(context.Context, *bench.Env) (bench.Values, error) {
-	return func(ctx context.Context, env *bench.Env) (values bench.Values, err error) {
-		round, err := env.Rig.Round(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, round.Close()) }()
-		return measure(ctx, env, round)
 	}
 }
 

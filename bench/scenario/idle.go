@@ -10,6 +10,7 @@ import (
 
 	"millrace/bench"
 	"millrace/bench/rig"
+	opponent "millrace/bench/stock"
 	"millrace/topic"
 )
 
@@ -22,6 +23,8 @@ func idleTx() bench.Scenario {
 		Sides: []bench.Side{
 			{Name: ours, Run: onRound(handleAndRelay)},
 			{Name: ours + whileIdle, Run: onRound(besideIdle(handleAndRelay))},
+			{Name: stockTuned, Run: onRound(handleAndForward)},
+			{Name: stockTuned + whileIdle, Run: onRound(besideIdle(handleAndForward))},
 		},
 		Figures: func(rows []bench.Row) []bench.Figure {
 			f := bench.Between("idle_tx", losses(rows, ours), losses(rows, stockTuned))
@@ -57,7 +60,7 @@ func idleSize(scale bench.Scale) (orders int, limit time.Duration) {
 	case bench.Smoke:
 		return 500, 2 * time.Second // with open transactions nothing would come of a longer wait
 	case bench.Quick:
-		return 20_000, 2 * time.Second
+		return 15_000, 2 * time.Second
 	default:
 		return 100_000, 10 * time.Second
 	}
@@ -100,6 +103,38 @@ func handleAndRelay(ctx context.Context, env *bench.Env, round *rig.Round) (valu
 	return said(ctx, round, m, int64(orders), handled, unsent)
 }
 
+// handleAndForward is the stock side, tuned: a consumer and the forwarder.
+func handleAndForward(ctx context.Context, env *bench.Env, round *rig.Round) (values bench.Values, err error) {
+	orders, limit := idleSize(env.Scale)
+	if _, err := fill(ctx, round.Brokers, env.Partitions, orders, topic.OrderCreated.Name, topic.InventoryReserved.Name); err != nil {
+		return nil, err
+	}
+	s, err := openStock(ctx, round, opponent.Tuned(), env.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	published := newMeter(orders)
+	s.forward(ctx, published)
+	s.consume(ctx, published.start)
+	m, err := published.await(ctx, limit, s.parts.failed)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.parts.stop(); err != nil {
+		return nil, err
+	}
+	handled, err := s.rows(ctx)
+	if err != nil {
+		return nil, err
+	}
+	written, forwarded, err := s.Outbox(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return said(ctx, round, m, int64(orders), handled, written-forwarded)
+}
+
 // said is what a side gets for the events it published, if none was lost or made up.
 func said(ctx context.Context, round *rig.Round, m measured, orders, handled, unsent int64) (bench.Values, error) {
 	logged, err := inLog(ctx, round.Brokers, topic.InventoryReserved.Name)
@@ -121,7 +156,7 @@ func checkSaid(m measured, orders, handled, logged, unsent int64) error {
 }
 
 // besideIdle is a side with transactions open all the time.
-func besideIdle(measure func(context.Context, *bench.Env, *rig.Round) (bench.Values, error)) func(context.Context, *bench.Env, *rig.Round) (bench.Values, error) {
+func besideIdle(measure measurement) measurement {
 	return func(ctx context.Context, env *bench.Env, round *rig.Round) (values bench.Values, err error) {
 		for _, database := range []string{"", elsewhere} {
 			end, failed := leaveOpen(ctx, round.DSN, database)
