@@ -11,9 +11,10 @@ func (s Shop) Closed(ctx context.Context, clients, inFlight int) *Run {
 	r, ctx := newRun(ctx, s)
 	r.slots = make(chan struct{}, inFlight)
 	r.looking.Go(func() { r.keepLooking(ctx) })
-	for range clients {
+	urls := append([]string{s.URL}, s.Others...)
+	for i := range clients {
 		r.placing.Go(func() {
-			c := newClient(s.URL)
+			c := newClient(urls[i%len(urls)])
 			defer c.close()
 			for {
 				select {

@@ -27,6 +27,8 @@ const (
 type Shop struct {
 	// URL is the base URL of its HTTP API.
 	URL string
+	// Others are those of its other replicas, among which clients are divided.
+	Others []string
 	// DB is its database, with the tables orders.orders and orders.history.
 	DB *sql.DB
 }
@@ -55,7 +57,13 @@ type Run struct {
 
 func newRun(ctx context.Context, s Shop) (*Run, context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
-	return &Run{shop: s, cancel: cancel, stop: make(chan struct{}), watch: newWatch(s.DB)}, ctx
+	r := &Run{shop: s, cancel: cancel, stop: make(chan struct{}), watch: &watch{db: s.DB}}
+	now, err := s.Now(ctx) // what was placed before is another run's
+	if err != nil {
+		r.fail(err)
+	}
+	r.watch.since = now
+	return r, ctx
 }
 
 // fail ends the run. The first error is the one that counts.

@@ -10,7 +10,7 @@ import (
 
 // Open places orders at a rate (orders per second), at random moments, as customers do who know
 // nothing of each other. Each is placed when it is due, however long the ones before it take: a
-// system that stands still for a second is met by all orders of that second.
+// system that stands still for a second is met by all orders of that second. All go to s.URL.
 func (s Shop) Open(ctx context.Context, rate float64) *Run {
 	r, ctx := newRun(ctx, s)
 	r.looking.Go(func() { r.keepLooking(ctx) })

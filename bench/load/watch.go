@@ -14,11 +14,9 @@ const straggle = time.Second
 // watch counts the orders that are final, and reads only those that may not have been at the last look.
 type watch struct {
 	db    *sql.DB
-	since time.Time // orders older than this are final
-	final int64     // how many those are
+	since time.Time // older orders are final, or another run's
+	final int64     // how many of this run's are older
 }
-
-func newWatch(db *sql.DB) *watch { return &watch{db: db} }
 
 // The orders since $1, by the index on created_at: how many are final, from when on there may be others, and
 // how many final ones are older than that.

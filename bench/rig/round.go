@@ -84,6 +84,9 @@ func (o *Round) open(ctx context.Context, delay time.Duration) error {
 	return nil
 }
 
+// Dir is a directory of the round's own, removed with it.
+func (o *Round) Dir() string { return o.dir }
+
 // Bench is the path of the bench's program.
 func (o *Round) Bench() string { return o.rig.Bench() }
 

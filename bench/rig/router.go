@@ -27,6 +27,11 @@ func (o *Round) StartRouter(ctx context.Context, name string, env ...string) (*R
 	return o.startRouter(ctx, name, settings)
 }
 
+// StartAlone starts router serve without any server: it brings its own, and keeps their data in dir.
+func (o *Round) StartAlone(ctx context.Context, name, dir string, env ...string) (*Router, error) {
+	return o.startRouter(ctx, name, append([]string{"DATA_DIR=" + dir, "EMBEDDED_KAFKA_PORT=0"}, env...))
+}
+
 func (o *Round) startRouter(ctx context.Context, name string, settings []string) (*Router, error) {
 	public, err := FreeAddress()
 	if err != nil {

@@ -17,15 +17,20 @@ const (
 	// clients place orders at the same time in a closed loop, ordersInFlight at most are placed and
 	// not final: enough for large batches, and the opponent is through with them in seconds.
 	clients        = 64
-	ordersInFlight = 512
+	ordersInFlight = 384
+	// smokeInFlight lets each side end within seconds.
+	smokeInFlight = 16
 	// ratePerSecond is the value that half of which is asked for by latency_half and soak.
 	ratePerSecond = "orders_per_second"
 )
 
+// sagaName is the scenario whose rates others use.
+const sagaName = "saga"
+
 // saga is the whole flow at saturation, with its intake over HTTP, and pgbench beside it; also what an
 // order costs.
 func saga() bench.Scenario {
-	s := bench.Scenario{Name: "saga", Gives: []string{"saga_vs_stock", "events_vs_pgbench", "cost"}, Figures: sagaFigures}
+	s := bench.Scenario{Name: sagaName, Gives: []string{"saga_vs_stock", "events_vs_pgbench", "cost"}, Figures: sagaFigures}
 	for _, sys := range systems() {
 		s.Sides = append(s.Sides, bench.Side{Name: sys.name, Run: func(ctx context.Context, env *bench.Env) (bench.Values, error) {
 			return inRound(ctx, env, func(o *rig.Round) (bench.Values, error) { return saturated(ctx, env, o, sys) })
@@ -71,7 +76,7 @@ func inRound(ctx context.Context, env *bench.Env, run func(*rig.Round) (bench.Va
 // bound is how many orders are in flight; few where figures do not matter.
 func bound(scale bench.Scale) int {
 	if scale == bench.Smoke {
-		return clients
+		return smokeInFlight
 	}
 	return ordersInFlight
 }
@@ -91,7 +96,7 @@ func saturated(ctx context.Context, env *bench.Env, o *rig.Round, sys system) (b
 	if err := errors.Join(err, s.process.Failed()); err != nil {
 		return nil, err
 	}
-	events, err := s.check(ctx, o, run.Placed())
+	events, err := s.check(ctx, o.Brokers, run.Placed())
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +176,7 @@ func pgbenchSide(ctx context.Context, env *bench.Env) (bench.Values, error) {
 			return nil, err
 		}
 		// The numbers of clients that were the best on machines with few cores.
-		c := pgbench.Config{DSN: o.DSN, Clients: []int{16, 32, 64}, Duration: 2 * time.Second, Payload: string(msg.Payload), Headers: string(headers)}
+		c := pgbench.Config{DSN: o.DSN, Clients: []int{16, 32, 64}, Duration: time.Second, Payload: string(msg.Payload), Headers: string(headers)}
 		switch env.Scale {
 		case bench.Smoke:
 			c.Clients, c.Duration = []int{16}, time.Second

@@ -62,10 +62,10 @@ func ourSettings() []string {
 
 // check looks whether what was placed was done, whole and once: every order delivered, the stock and
 // the money moved as ordered, every event in the log. It returns how many events that were.
-func (s *running) check(ctx context.Context, o *rig.Round, placed load.Placed) (events int64, err error) {
+func (s *running) check(ctx context.Context, brokers []string, placed load.Placed) (events int64, err error) {
 	var delivered int
 	var sold, held, captured, refunded, captures int64
-	err = o.DB.QueryRowContext(ctx, `SELECT
+	err = s.shop.DB.QueryRowContext(ctx, `SELECT
 (SELECT count(*) FROM orders.orders WHERE status = 'DELIVERED'),
 (SELECT sum(sold) FROM inventory.stock), (SELECT sum(reserved) FROM inventory.stock),
 (SELECT coalesce(sum(captured_amount), 0) FROM provider.accounts), (SELECT coalesce(sum(refunded_amount), 0) FROM provider.accounts),
@@ -85,5 +85,5 @@ func (s *running) check(ctx context.Context, o *rig.Round, placed load.Placed) (
 			return 0, fmt.Errorf("%s is wrong at the end: %s: %d, want %d", s.name, what, pair[0], pair[1])
 		}
 	}
-	return awaitLog(ctx, s.name, o.Brokers, int64(placed.Orders)*eventsPerOrder)
+	return awaitLog(ctx, s.name, brokers, int64(placed.Orders)*eventsPerOrder)
 }

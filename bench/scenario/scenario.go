@@ -13,5 +13,9 @@ func All() []bench.Scenario {
 		hotSKU(),
 		idleTx(),
 		backlog(),
+		latency(),
+		replicas(),
+		soak(),
+		footprint(),
 	}
 }

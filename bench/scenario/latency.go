@@ -1,0 +1,123 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"millrace/bench"
+	"millrace/bench/load"
+	"millrace/bench/rig"
+)
+
+// latencyRate is the rate of latency_30, in orders per second.
+const latencyRate = 30
+
+// latency is how long orders take from accepted to PAID, with an open loop: at a rate that leaves the
+// system nearly idle, and at half of what it can do.
+func latency() bench.Scenario {
+	s := bench.Scenario{Name: "latency", Gives: []string{"latency_30", "latency_half"}, Figures: latencyFigures, Rounds: latencyRounds}
+	for _, sys := range systems() {
+		s.Sides = append(s.Sides, bench.Side{Name: sys.name, Run: func(ctx context.Context, env *bench.Env) (bench.Values, error) {
+			return inRound(ctx, env, func(o *rig.Round) (bench.Values, error) { return latencySide(ctx, env, o, sys) })
+		}})
+	}
+	return s
+}
+
+// latencyRounds are few: each holds hundreds of orders, and a p99 of more of them in one round says more.
+func latencyRounds(scale bench.Scale) int {
+	if scale == bench.Whole {
+		return 3
+	}
+	return 1
+}
+
+func latencyFigures(rows []bench.Row) []bench.Figure {
+	var list []bench.Figure
+	for _, name := range []string{"latency_30", "latency_half"} {
+		for part, value := range map[string]string{"": "_p99_ms", ".p50": "_p50_ms"} {
+			f := bench.Versus(name+part, rows, ours, stockTuned, name+value)
+			f.Note = "theirs: " + stockTuned
+			if documented := bench.Collect(rows, stock, name+value); len(documented) > 0 {
+				f.Note += fmt.Sprintf("; %s: %.0f ms", stock, bench.Median(documented))
+			}
+			if name == "latency_half" {
+				f.Note += fmt.Sprintf("; ours at %.0f orders/s, theirs at %.0f", bench.Median(bench.Collect(rows, ours, "half_rate")), bench.Median(bench.Collect(rows, stockTuned, "half_rate")))
+			}
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// latencySpan is how long orders are placed before they count, and while they do.
+func latencySpan(scale bench.Scale) (warm, measured time.Duration) {
+	switch scale {
+	case bench.Smoke:
+		return 0, 500 * time.Millisecond
+	case bench.Quick:
+		return time.Second, 6 * time.Second
+	default:
+		return 5 * time.Second, 30 * time.Second
+	}
+}
+
+func latencySide(ctx context.Context, env *bench.Env, o *rig.Round, sys system) (bench.Values, error) {
+	s, err := sys.start(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	half, err := halfRate(ctx, env, o, s)
+	if err != nil {
+		return nil, err
+	}
+	values := bench.Values{"half_rate": half}
+	warm, measured := latencySpan(env.Scale)
+	for _, part := range []struct {
+		name string
+		rate float64
+	}{{"latency_30", latencyRate}, {"latency_half", half}} {
+		l, answer, err := latencyAt(ctx, s, part.rate, warm, measured)
+		if err := errors.Join(err, s.process.Failed()); err != nil {
+			return nil, fmt.Errorf("at %.0f orders/s: %w", part.rate, err)
+		}
+		values[part.name+"_p50_ms"], values[part.name+"_p99_ms"] = milliseconds(l.P50), milliseconds(l.P99)
+		values[part.name+"_orders"], values[part.name+"_answer_p99_ms"] = float64(l.Orders), milliseconds(answer)
+	}
+	return values, nil
+}
+
+// latencyAt measures at one rate. answer is the p99 of the time to the answer of POST /orders.
+func latencyAt(ctx context.Context, s *running, rate float64, warm, measured time.Duration) (l load.Latency, answer time.Duration, err error) {
+	run := s.shop.Open(ctx, rate)
+	err = pause(ctx, warm)
+	from, failed := s.shop.Now(ctx)
+	err = errors.Join(err, failed, pause(ctx, measured))
+	to, failed := s.shop.Now(ctx)
+	if err := errors.Join(err, failed, run.End(ctx)); err != nil {
+		return l, 0, err
+	}
+	l, err = s.shop.Latency(ctx, from, to)
+	return l, run.Answers(0.99), err
+}
+
+// halfRate is half of the rate at which the system was saturated earlier in this run; where that was
+// not measured, it is now, briefly.
+func halfRate(ctx context.Context, env *bench.Env, o *rig.Round, s *running) (float64, error) {
+	var earlier []bench.Row
+	for _, row := range env.Earlier {
+		if row.Scenario == sagaName {
+			earlier = append(earlier, row)
+		}
+	}
+	if rates := bench.Collect(earlier, s.name, ratePerSecond); len(rates) > 0 {
+		return bench.Median(rates) / 2, nil
+	}
+	env.Progress("saturating %s first, since the saga is not a part of this run", s.name)
+	inFlight := bound(env.Scale)
+	run := s.shop.Closed(ctx, clients, inFlight)
+	values, err := finishing(ctx, o, s, run, inFlight, sagaSpan(env.Scale))
+	return values[ratePerSecond] / 2, errors.Join(err, run.End(ctx))
+}
