@@ -43,7 +43,7 @@ type Order struct {
 	Held []event.NoticeKind `json:"held,omitempty"`
 	// Notices are in the order they go out. Their text is not kept, it is
 	// made from the fields below when it is sent.
-	Notices []Notice `json:"notices,omitempty"`
+	Notices Notices `json:"notices,omitempty"`
 
 	Total          event.Money         `json:"total"`
 	FailureReason  event.FailureReason `json:"failureReason,omitempty"`
