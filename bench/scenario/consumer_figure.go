@@ -17,11 +17,17 @@ func betterStock(rows []bench.Row, value string) string {
 	return best
 }
 
-// versusBest sets our rounds beside those of the better of the stock sides, and says which one that is.
+// versusBest sets our rounds beside those of the better of the stock sides, and says which one that is, and
+// how the other one compares.
 func versusBest(figure string, rows []bench.Row, value string) bench.Figure {
 	best := betterStock(rows, value)
 	f := bench.Versus(figure, rows, ours, best, value)
 	f.Note = "theirs: " + best
+	for _, side := range []string{stock, stockTuned} {
+		if other := bench.Versus(figure, rows, ours, side, value); side != best && other.Ratio > 0 {
+			f.Note += fmt.Sprintf(", beside %s %.1f×", side, other.Ratio)
+		}
+	}
 	return f
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/lib/pq"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/bench/rig"
@@ -63,10 +64,16 @@ type ourService struct {
 
 // openOurs makes the schemas that every service has.
 func openOurs(ctx context.Context, round *rig.Round, log *slog.Logger) (*ourService, error) {
-	db, err := sql.Open("postgres", round.DSN)
+	address, err := pq.NewConfig(round.DSN)
+	if err != nil {
+		return nil, fmt.Errorf("read the address of our side's database: %w", err)
+	}
+	address.BinaryParameters = true // as the router's pools have it
+	connector, err := pq.NewConnectorConfig(address)
 	if err != nil {
 		return nil, fmt.Errorf("open the database of our side: %w", err)
 	}
+	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	o := &ourService{round: round, db: db, parts: newParts(), log: log}
