@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"millrace/event"
 )
 
@@ -63,7 +61,7 @@ type outcome struct {
 	sides    []sideWrite
 	ledger   []ledgerWrite
 	sums     []Sum
-	messages message.Messages
+	messages []outboxRow
 }
 
 func (o *outcome) empty() bool {

@@ -283,16 +283,11 @@ func (t *memorySession) commit(context.Context) error {
 	for _, s := range t.out.sums {
 		t.sums[sumKey{s.Minute.Unix(), s.Name, s.Key}] += s.N
 	}
-	for _, msg := range t.out.messages {
-		rec := transport.Record{Key: transport.Key(msg), Value: msg.Payload}
-		for _, k := range slices.Sorted(maps.Keys(msg.Metadata)) {
-			if k == metaTopic {
-				rec.Topic = msg.Metadata[k]
-				continue
-			}
-			rec.Headers = append(rec.Headers, transport.Header{Key: k, Value: []byte(msg.Metadata[k])})
+	for _, row := range t.out.messages {
+		rec, err := row.record()
+		if err != nil {
+			return err
 		}
-		rec.Headers = append(rec.Headers, transport.Header{Key: HeaderUUID, Value: []byte(msg.UUID)})
 		t.outbox = append(t.outbox, rec)
 	}
 	return nil

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"millrace/event"
 	"millrace/topic"
 )
@@ -47,17 +45,13 @@ func (e *UnsayableError) Error() string { return e.reason }
 // Permanent is true.
 func (e *UnsayableError) Permanent() bool { return true }
 
-// metaTopic carries the Kafka topic through Watermill's publisher to our schema
-// adapter, which writes all of a transaction's events with one statement. It does not reach Kafka.
-const metaTopic = "millrace_topic"
-
-// messages turns what a change said into messages for the outbox: versions
+// messages turns what a change said into rows for the outbox: versions
 // continue from said, ids are new, the time is the database's.
-func (s *Store[S, V]) messages(events []event.Event, id event.OrderID, cause event.Cause, said int64, now time.Time) (message.Messages, error) {
+func (s *Store[S, V]) messages(events []event.Event, id event.OrderID, cause event.Cause, said int64, now time.Time) ([]outboxRow, error) {
 	if len(events) == 0 {
 		return nil, nil
 	}
-	msgs := make(message.Messages, 0, len(events))
+	rows := make([]outboxRow, 0, len(events))
 	stamp := now.UTC().Format(time.RFC3339Nano)
 	for i, e := range events {
 		info, ok := topic.For(e)
@@ -76,26 +70,25 @@ func (s *Store[S, V]) messages(events []event.Event, id event.OrderID, cause eve
 		if len(payload) > MaxPayload {
 			return nil, &UnsayableError{fmt.Sprintf("%s is %d bytes; an event may have %d at most", info.Event, len(payload), MaxPayload)}
 		}
+		// One encode, in the order of the names: so they reach Kafka.
 		eventID := newID()
-		msg := message.NewMessage(eventID, payload)
-		msg.Metadata = message.Metadata{
-			metaTopic:           info.Name,
-			HeaderSpecVersion:   specVersion,
-			HeaderID:            eventID,
-			HeaderType:          info.Event,
-			HeaderSource:        s.table.Service,
-			HeaderTime:          stamp,
-			HeaderSubject:       string(id),
-			HeaderSchemaVersion: strconv.Itoa(info.SchemaVersion),
-			HeaderOrderVersion:  strconv.FormatInt(said+int64(i)+1, 10),
-			HeaderCorrelationID: cause.CorrelationID,
-			HeaderCausationID:   cause.ID,
-			HeaderContentType:   contentTypeJSON,
-		}
+		head := newHeaderBlock().
+			add(HeaderUUID, eventID).
+			add(HeaderCausationID, cause.ID).
+			add(HeaderCorrelationID, cause.CorrelationID).
+			add(HeaderSchemaVersion, strconv.Itoa(info.SchemaVersion)).
+			add(HeaderID, eventID).
+			add(HeaderOrderVersion, strconv.FormatInt(said+int64(i)+1, 10)).
+			add(HeaderSource, s.table.Service).
+			add(HeaderSpecVersion, specVersion).
+			add(HeaderSubject, string(id)).
+			add(HeaderTime, stamp).
+			add(HeaderType, info.Event).
+			add(HeaderContentType, contentTypeJSON)
 		if cause.TraceParent != "" {
-			msg.Metadata[HeaderTraceParent] = cause.TraceParent
+			head = head.add(HeaderTraceParent, cause.TraceParent)
 		}
-		msgs = append(msgs, msg)
+		rows = append(rows, outboxRow{topic: info.Name, key: []byte(id), payload: payload, headers: head})
 	}
-	return msgs, nil
+	return rows, nil
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/lib/pq"
 
 	"millrace/event"
@@ -296,11 +295,3 @@ func (t *pgSession) commit(context.Context) error {
 // rollback's error does not matter: either the transaction has ended, or the
 // connection is gone and the server ends it.
 func (t *pgSession) rollback() { _ = t.tx.Rollback() }
-
-func (t *pgSession) publish(msgs message.Messages) error {
-	publisher, err := NewPublisher(t.run, t.shape.service)
-	if err != nil {
-		return err
-	}
-	return publisher.Publish(allTopics, msgs...)
-}

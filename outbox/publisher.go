@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -34,32 +35,32 @@ func NewPublisher(tx wsql.ContextExecutor, service string) (message.Publisher, e
 // envelope), and arrays instead of one placeholder per value.
 type schemaAdapter struct{ service string }
 
-// allTopics is the topic the store publishes a transaction's events under; the
-// true one of each stands in its metadata.
-const allTopics = "outbox"
-
 // InsertQuery makes the one INSERT.
 func (a schemaAdapter) InsertQuery(topicName string, msgs message.Messages) (wsql.Query, error) {
-	topics := make(TextArray, len(msgs))
-	keys, payloads, headers := make(ByteaArray, len(msgs)), make(ByteaArray, len(msgs)), make(ByteaArray, len(msgs))
+	rows := make([]outboxRow, len(msgs))
 	for i, msg := range msgs {
-		topics[i] = topicName
-		head := make(map[string]string, len(msg.Metadata)+1)
-		for k, v := range msg.Metadata {
-			if k == metaTopic {
-				topics[i] = v
-				continue
-			}
-			head[k] = v
+		head := maps.Clone(msg.Metadata)
+		if head == nil {
+			head = message.Metadata{}
 		}
 		head[HeaderUUID] = msg.UUID
 		encoded, err := json.Marshal(head)
 		if err != nil {
 			return wsql.Query{}, fmt.Errorf("encode the headers of message %s: %w", msg.UUID, err)
 		}
-		keys[i], payloads[i], headers[i] = transport.Key(msg), []byte(msg.Payload), encoded
+		rows[i] = outboxRow{topic: topicName, key: transport.Key(msg), payload: []byte(msg.Payload), headers: encoded}
 	}
-	return wsql.Query{Query: insertEvents, Args: []any{a.service, topics, keys, payloads, headers}}, nil
+	return wsql.Query{Query: insertEvents, Args: insertArgs(a.service, rows)}, nil
+}
+
+// insertArgs are the parameters of insertEvents.
+func insertArgs(service string, rows []outboxRow) []any {
+	topics := make(TextArray, len(rows))
+	keys, payloads, headers := make(ByteaArray, len(rows)), make(ByteaArray, len(rows)), make(ByteaArray, len(rows))
+	for i, r := range rows {
+		topics[i], keys[i], payloads[i], headers[i] = r.topic, r.key, r.payload, r.headers
+	}
+	return []any{service, topics, keys, payloads, headers}
 }
 
 var errOnlyPublishes = errors.New("the outbox is read by the relay, not by a Watermill SQL subscriber")

@@ -114,15 +114,18 @@ func publishEach(ctx context.Context, publisher message.Publisher, rows []outbox
 }
 
 func publishOne(ctx context.Context, publisher message.Publisher, row outboxRow) error {
-	head, err := row.metadata()
+	record, err := row.record()
 	if err != nil {
 		return unreadable{err}
 	}
-	// The marshalers of Watermill's publishers write this header from the message's id.
-	uuid := head[HeaderUUID]
-	delete(head, HeaderUUID)
-	msg := message.NewMessage(uuid, row.payload)
-	msg.Metadata = head
+	msg := message.NewMessage("", row.payload)
+	for _, h := range record.Headers {
+		if h.Key == HeaderUUID { // the marshalers of Watermill's publishers write it from the message's id
+			msg.UUID = string(h.Value)
+		} else {
+			msg.Metadata[h.Key] = string(h.Value)
+		}
+	}
 	msg.SetContext(transport.WithKey(ctx, row.key))
 	if err := publisher.Publish(row.topic, msg); err != nil {
 		return fmt.Errorf("publish outbox row %d to %s: %w", row.id, row.topic, err)

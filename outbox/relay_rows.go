@@ -3,10 +3,7 @@ package outbox
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -21,8 +18,7 @@ type outboxRow struct {
 	topic      string
 	key        []byte
 	payload    []byte
-	headers    []byte
-	createdAt  time.Time
+	headers    headerBlock
 	unsendable bool
 }
 
@@ -35,24 +31,11 @@ func (r *outboxRow) lane() string {
 	return string(r.key)
 }
 
-// metadata decodes the row's headers.
-func (r *outboxRow) metadata() (map[string]string, error) {
-	head := map[string]string{}
-	if err := json.Unmarshal(r.headers, &head); err != nil {
-		return nil, fmt.Errorf("outbox row %d: the headers are not a JSON object of strings: %w", r.id, err)
-	}
-	return head, nil
-}
-
-// record is the row as it goes to Kafka, headers by name.
+// record is the row as it goes to Kafka.
 func (r *outboxRow) record() (transport.Record, error) {
-	head, err := r.metadata()
+	headers, err := r.headers.headers()
 	if err != nil {
-		return transport.Record{}, err
-	}
-	headers := make([]transport.Header, 0, len(head))
-	for _, name := range slices.Sorted(maps.Keys(head)) {
-		headers = append(headers, transport.Header{Key: name, Value: []byte(head[name])})
+		return transport.Record{}, fmt.Errorf("outbox row %d: its headers are not readable: %w", r.id, err)
 	}
 	return transport.Record{Topic: r.topic, Key: r.key, Value: r.payload, Headers: headers}, nil
 }
@@ -66,7 +49,7 @@ const (
 )
 
 const (
-	readRows = `SELECT id, topic, key, payload, headers, created_at, unsendable FROM millrace.outbox `
+	readRows = `SELECT id, topic, key, payload, headers, unsendable FROM millrace.outbox `
 	nextRows = readRows + `WHERE id > $1 ORDER BY id LIMIT $2`
 	gapRows  = `SELECT * FROM (
 	(` + nextRows + `)
@@ -132,7 +115,7 @@ func (t *outboxTable) query(ctx context.Context, query string, args ...any) (lis
 			return list, true, nil
 		}
 		var r outboxRow
-		if err := rows.Scan(&r.id, &r.topic, &r.key, &r.payload, &r.headers, &r.createdAt, &r.unsendable); err != nil {
+		if err := rows.Scan(&r.id, &r.topic, &r.key, &r.payload, (*[]byte)(&r.headers), &r.unsendable); err != nil {
 			return nil, false, err
 		}
 		bytes += len(r.payload) + len(r.headers) + len(r.key)

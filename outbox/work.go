@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	decode "github.com/go-json-experiment/json/v1" // encoding/json as it is from Go 1.27 on
 	"github.com/google/uuid"
 
@@ -38,7 +37,7 @@ type work[S, V any] struct {
 	changed   map[string]bool
 	inLedger  map[string]bool
 	ledger    []ledgerWrite
-	messages  message.Messages
+	messages  []outboxRow
 	entries   []entryWrite
 }
 

@@ -90,7 +90,7 @@ func (t *pgSession) write(ctx context.Context, out *outcome) error {
 		{"append to " + t.shape.sums, len(out.sums), t.writeSums},
 		{"end waits", len(out.waitsEnd), t.writeWaitsEnd},
 		{"start waits", len(out.waits), t.writeWaits},
-		{"write the outbox", len(out.messages), func(_ context.Context, out *outcome) error { return t.publish(out.messages) }},
+		{"write the outbox", len(out.messages), t.writeMessages},
 	} {
 		if part.n == 0 {
 			continue
@@ -210,4 +210,8 @@ func (t *pgSession) writeWaits(ctx context.Context, out *outcome) error {
 		ids[i], steps[i], after[i], claimed[i] = string(w.id), w.step, w.after.Milliseconds(), w.claimed
 	}
 	return t.exec(ctx, t.sql.startWaits, t.shape.service, ids, steps, after, claimed, out.holder)
+}
+
+func (t *pgSession) writeMessages(ctx context.Context, out *outcome) error {
+	return t.exec(ctx, insertEvents, insertArgs(t.shape.service, out.messages)...)
 }
