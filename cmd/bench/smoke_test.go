@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"millrace/bench"
@@ -23,6 +24,15 @@ func TestSmoke(t *testing.T) {
 			if !slices.ContainsFunc(figures, func(f bench.Figure) bool { return f.Name == name && f.Measured() }) {
 				t.Errorf("scenario %s ran, but gave no %s", s.Name, name)
 			}
+		}
+	}
+}
+
+// Every figure is measured by someone; its parts, behind a dot, by the same.
+func TestEveryFigureHasAScenario(t *testing.T) {
+	for _, g := range bench.Goals {
+		if !strings.Contains(g.Name, ".") && !slices.ContainsFunc(scenario.All(), func(s bench.Scenario) bool { return slices.Contains(s.Gives, g.Name) }) {
+			t.Errorf("no scenario gives %s", g.Name)
 		}
 	}
 }
