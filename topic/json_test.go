@@ -41,7 +41,9 @@ func TestDecodeFollowsTheStandardLibrary(t *testing.T) {
 		"a large number":   `{"orderId":"` + orderID + `","total":{"amount":9223372036854775807}}`,
 		"an exponent":      `{"orderId":"` + orderID + `","total":{"amount":1e3}}`,
 	} {
-		t.Run(name, func(t *testing.T) { check(t, topic.OrderCreated.Info, reflect.TypeFor[event.OrderCreated](), []byte(body)) })
+		t.Run(name, func(t *testing.T) {
+			check(t, topic.OrderCreated.Info, reflect.TypeFor[event.OrderCreated](), []byte(body))
+		})
 	}
 	files := slices.Sorted(maps.Keys(bodies))
 	infos, types := map[string]topic.Info{}, map[string]reflect.Type{}
