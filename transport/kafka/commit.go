@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -12,21 +13,26 @@ import (
 
 const (
 	// commitInterval is how much finished work a crash may repeat.
-	commitInterval = 200 * time.Millisecond
+	commitInterval = time.Second
+	// commitTurns is how many parts commitInterval has: partitions take turns. The embedded broker
+	// syncs its disk for each offset it is told, and does nothing else meanwhile.
+	commitTurns = 10
 	// commitTimeout bounds one commit; it delays a rebalance or Close by so much at worst.
 	commitTimeout = 2 * time.Second
 )
 
 func (s *Subscriber) commitLoop() {
-	ticker := time.NewTicker(commitInterval)
+	ticker := time.NewTicker(commitInterval / commitTurns)
 	defer ticker.Stop()
-	for {
+	for turn := 0; ; turn = (turn + 1) % commitTurns {
 		select {
 		case <-s.stopped.Done():
 			return
 		case <-ticker.C:
 			s.committing.Lock()
-			s.commit(s.all())
+			partitions := s.all()
+			maps.DeleteFunc(partitions, func(_ place, p *owned) bool { return p.turn != turn })
+			s.commit(partitions)
 			s.committing.Unlock()
 		}
 	}

@@ -59,10 +59,11 @@ func (s *Subscriber) partition(at place) *owned {
 	p := s.partitions[at]
 	if p == nil {
 		one := map[string][]int32{at.topic: {at.partition}}
-		p = &owned{committed: perkey.NothingDone, Partition: s.subs.Partition(at.topic, s.config.MaxSpan, func() {
+		p = &owned{committed: perkey.NothingDone, turn: s.turn, Partition: s.subs.Partition(at.topic, s.config.MaxSpan, func() {
 			s.client.ResumeFetchPartitions(one)
 		})}
 		s.partitions[at] = p
+		s.turn = (s.turn + 1) % commitTurns
 	}
 	return p
 }

@@ -57,6 +57,7 @@ type Subscriber struct {
 	wishes     []string
 	known      map[string]bool
 	partitions map[place]*owned
+	turn       int // of the next partition
 
 	// committing is held while offsets are collected and committed, and while a
 	// partition is given away: an old offset must not be committed over a new owner's.
@@ -72,6 +73,7 @@ type place struct {
 type owned struct {
 	*perkey.Partition
 	committed int64        // guarded by committing
+	turn      int          // when it is committed
 	end       atomic.Int64 // the log's end as of the last fetch
 }
 
