@@ -76,7 +76,11 @@ func postgresRole(pid int) string {
 	if err != nil {
 		return PostgresOther
 	}
-	_, role, _ := strings.Cut(strings.Trim(string(title), "\x00 "), "postgres: ")
+	return roleOf(strings.Trim(string(title), "\x00 "))
+}
+
+func roleOf(title string) string {
+	_, role, _ := strings.Cut(title, "postgres: ")
 	for prefix, name := range map[string]string{
 		"autovacuum worker": PostgresAutovacuum, "walwriter": PostgresWALWriter, "checkpointer": PostgresCheckpointer,
 		"background writer": PostgresOther, "autovacuum launcher": PostgresOther, "logical replication": PostgresOther,

@@ -20,6 +20,8 @@ const (
 	// replicaInFlight and replicaClients are the closed loop of each replica: as many orders as leave
 	// the cores idle part of the time with four replicas.
 	replicaInFlight, replicaClients = 24, 12
+	// smokeReplicaInFlight lets the smallest run end within seconds.
+	smokeReplicaInFlight = 2
 	// mostReplicas is how many there are at most.
 	mostReplicas = 4
 )
@@ -27,13 +29,21 @@ const (
 // replicas is what more replicas finish, each with a load of its own, while all of them share one
 // database, its rows and its outbox.
 func replicas() bench.Scenario {
-	s := bench.Scenario{Name: "replicas", Gives: []string{"replicas"}, Figures: replicasFigures}
+	s := bench.Scenario{Name: "replicas", Gives: []string{"replicas"}, Figures: replicasFigures, Rounds: replicasRounds}
 	for n := 1; n <= mostReplicas; n *= 2 {
 		s.Sides = append(s.Sides, bench.Side{Name: replicasSide(n), Run: func(ctx context.Context, env *bench.Env) (bench.Values, error) {
 			return runReplicas(ctx, env, n)
 		}})
 	}
 	return s
+}
+
+// replicasRounds are fewer than usual: replicas that start on slow servers take their time.
+func replicasRounds(scale bench.Scale) int {
+	if scale == bench.Whole {
+		return 3
+	}
+	return 1
 }
 
 func replicasSide(n int) string { return strconv.Itoa(n) + " of ours" }
@@ -55,7 +65,7 @@ func replicasSpan(scale bench.Scale) time.Duration {
 	case bench.Smoke:
 		return 500 * time.Millisecond
 	case bench.Quick:
-		return 4 * time.Second
+		return 3 * time.Second
 	default:
 		return 15 * time.Second
 	}
@@ -68,6 +78,9 @@ func runReplicas(ctx context.Context, env *bench.Env, n int) (values bench.Value
 	}
 	defer func() { err = errors.Join(err, o.Close()) }()
 	env.Concurrency = n * replicaInFlight
+	if env.Scale == bench.Smoke {
+		env.Concurrency = n * smokeReplicaInFlight
+	}
 	var nodes []*running
 	for i := range n {
 		r, err := o.StartRouter(ctx, fmt.Sprintf("%s %d", routerProcess, i+1), ourSettings()...)
@@ -81,8 +94,8 @@ func runReplicas(ctx context.Context, env *bench.Env, n int) (values bench.Value
 		urls = append(urls, s.shop.URL)
 	}
 	shop := load.Shop{URL: urls[0], Others: urls[1:], DB: o.DB}
-	run := shop.Closed(ctx, n*replicaClients, n*replicaInFlight)
-	values, err = finishingTogether(ctx, o, run, n, replicasSpan(env.Scale))
+	run := shop.Closed(ctx, n*replicaClients, env.Concurrency)
+	values, err = finishingTogether(ctx, run, 2*env.Concurrency, replicasSpan(env.Scale))
 	err = errors.Join(err, run.End(ctx))
 	for _, s := range nodes {
 		err = errors.Join(err, s.process.Failed())
@@ -95,10 +108,10 @@ func runReplicas(ctx context.Context, env *bench.Env, n int) (values bench.Value
 }
 
 // finishingTogether measures what all replicas together finish, and how busy that keeps the machine.
-func finishingTogether(ctx context.Context, o *rig.Round, run *load.Run, n int, span time.Duration) (bench.Values, error) {
-	// The groups are still dividing the partitions among them when the last replica is ready; twice
-	// what is in flight is beyond that.
-	if err := run.Await(ctx, 2*n*replicaInFlight); err != nil {
+func finishingTogether(ctx context.Context, run *load.Run, warm int, span time.Duration) (bench.Values, error) {
+	// The groups are still dividing the partitions among them when the last replica is ready; once
+	// that many orders are final, they are done with it.
+	if err := run.Await(ctx, warm); err != nil {
 		return nil, err
 	}
 	busy, err := rig.MeasureCores()

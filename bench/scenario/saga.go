@@ -17,7 +17,7 @@ const (
 	// clients place orders at the same time in a closed loop, ordersInFlight at most are placed and
 	// not final: enough for large batches, and the opponent is through with them in seconds.
 	clients        = 64
-	ordersInFlight = 384
+	ordersInFlight = 256
 	// smokeInFlight lets each side end within seconds.
 	smokeInFlight = 16
 	// ratePerSecond is the value that half of which is asked for by latency_half and soak.
@@ -57,7 +57,7 @@ func sagaSpan(scale bench.Scale) span {
 	case bench.Smoke:
 		return span{500 * time.Millisecond, time.Second}
 	case bench.Quick:
-		return span{4 * time.Second, 6 * time.Second}
+		return span{3 * time.Second, 5 * time.Second}
 	default:
 		return span{15 * time.Second, 20 * time.Second}
 	}

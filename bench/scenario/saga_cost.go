@@ -28,8 +28,7 @@ func costs(usage rig.Usage, parts map[string]float64, orders int) bench.Values {
 	return values
 }
 
-// costFigures are one figure for all, and one for each process and part, beside the better stock's
-// where it has such a process.
+// costFigures are one figure for all, and one for each process and part.
 func costFigures(rows []bench.Row) []bench.Figure {
 	names := map[string]bool{}
 	for _, r := range rows {
@@ -39,8 +38,8 @@ func costFigures(rows []bench.Row) []bench.Figure {
 			}
 		}
 	}
-	total := bench.Alone("cost", rows, ours, costPrefix+"total")
-	total.Note = "router, Postgres and broker, the load apart; the limit is about 0.7 ms"
+	total := bench.Versus("cost", rows, ours, stockTuned, costPrefix+"total")
+	total.Note = "router, Postgres and broker, the load apart; theirs: " + stockTuned + "; the limit is about 0.7 ms"
 	list := []bench.Figure{total}
 	for _, value := range slices.Sorted(maps.Keys(names)) {
 		part := strings.TrimPrefix(value, costPrefix)

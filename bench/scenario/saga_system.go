@@ -21,7 +21,7 @@ const (
 const (
 	// carrierStep is how long the simulated carrier takes for each of its two steps: so little that
 	// it is not what orders wait for.
-	carrierStep = 50 * time.Millisecond
+	carrierStep = 10 * time.Millisecond
 	// paymentDeadline and orderDeadline are longer than any round, so that an opponent who is asked
 	// for more than it can do is slow and not wrong.
 	paymentDeadline = 15 * time.Minute
