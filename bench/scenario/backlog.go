@@ -50,7 +50,7 @@ const (
 func backlogSize(scale bench.Scale) (waiting, handled int) {
 	switch scale {
 	case bench.Smoke:
-		return 5_000, 5_000
+		return 4_000, 4_000
 	case bench.Quick:
 		return 30_000, 20_000
 	default:

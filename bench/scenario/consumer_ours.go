@@ -3,7 +3,6 @@ package scenario
 import (
 	"context"
 	"database/sql"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +16,7 @@ import (
 	"millrace/bench/rig"
 	"millrace/deadletter"
 	"millrace/event"
+	"millrace/handlers/inventory/inventorypg"
 	"millrace/outbox"
 	"millrace/router"
 	"millrace/topic"
@@ -24,7 +24,7 @@ import (
 	"millrace/transport/kafka"
 )
 
-// reservation is a consumer's row: what was asked for, and how often it was answered.
+// reservation is a consumer's row, in inventory's table: what was asked for, and how often it was answered.
 type reservation struct {
 	ID       event.OrderID `json:"id"`
 	Items    []event.Item  `json:"items"`
@@ -38,9 +38,6 @@ func (r *reservation) reserve(e event.OrderCreated) event.InventoryReserved {
 	r.Answered++
 	return event.InventoryReserved{OrderID: e.OrderID, Items: e.Items}
 }
-
-//go:embed consumer_ours.sql
-var consumerSchema string
 
 // connections are as many as a router with one service opens.
 const connections = 11
@@ -104,15 +101,15 @@ func (o *ourService) relay(ctx context.Context, acked *meter) (*outbox.Relay, er
 // consume starts the consumer: the router's handlers on a subscriber, and a store, which wakes the
 // relay if there is one. Every message passes watch.
 func (o *ourService) consume(ctx context.Context, watch message.HandlerMiddleware, relay *outbox.Relay) error {
-	if _, err := o.db.ExecContext(ctx, consumerSchema); err != nil {
-		return fmt.Errorf("make the consumer's table: %w", err)
+	if err := outbox.Migrate(ctx, o.db, inventorypg.Schema, inventorypg.Migrations()); err != nil {
+		return err
 	}
 	wake := func() {}
 	if relay != nil {
 		wake = relay.Wake
 	}
 	store := outbox.NewPostgres(o.db, outbox.Table[reservation, outbox.None]{
-		Service: "inventory", Name: "bench.reservations",
+		Service: "inventory", Name: "inventory.reservations",
 		New: func(id event.OrderID) reservation { return reservation{ID: id} },
 	}, outbox.Options{Wake: wake, Logger: o.log})
 	o.parts.start(ctx, "the store", store.Run)
@@ -174,7 +171,7 @@ func (p countedPublisher) PublishBatch(ctx context.Context, records []transport.
 func (o *ourService) rows(ctx context.Context) (rows int64, err error) {
 	var changes, letters int64
 	err = o.round.DB.QueryRowContext(ctx, `SELECT count(*), coalesce(sum((state->>'answered')::bigint), 0),
-(SELECT count(*) FROM deadletter.letters) FROM bench.reservations`).Scan(&rows, &changes, &letters)
+(SELECT count(*) FROM deadletter.letters) FROM inventory.reservations`).Scan(&rows, &changes, &letters)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("count what our consumer handled: %w", err)
