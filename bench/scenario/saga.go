@@ -20,6 +20,9 @@ const (
 	ordersInFlight = 256
 	// smokeInFlight lets each side end within seconds.
 	smokeInFlight = 16
+	// firstPatience is how long a measured span goes on for its first order. Beside other tests a
+	// smoke's second may not see one.
+	firstPatience = time.Minute
 	// ratePerSecond is the value that half of which is asked for by latency_half and soak.
 	ratePerSecond = "orders_per_second"
 )
@@ -128,7 +131,10 @@ func finishing(ctx context.Context, o *rig.Round, s *running, run *load.Run, inF
 		err = run.Await(limited, first+turns*inFlight)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			err = nil // a slow one is measured as far as it got
+			// A slow one is measured as far as it got, and until there is anything to measure.
+			patient, cancel := context.WithTimeout(ctx, firstPatience)
+			err = run.Await(patient, first+1)
+			cancel()
 		}
 	}
 	finished, took := run.Finished()-first, time.Since(began)
