@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/embedded"
+	"millrace/testserver/realkafka"
 )
 
 // brokerAddress is the file in which a broker process tells its address.
@@ -25,7 +27,7 @@ const brokerAddress = "address"
 func (o *Round) startBroker(ctx context.Context, delay time.Duration) error {
 	if o.rig.real != nil {
 		if delay > 0 {
-			return errors.New("delay a real Kafka: its clients go to the address it tells them, past any delay; use --kafka embedded")
+			return o.startDelayedKafka(ctx, delay)
 		}
 		o.Brokers = []string{o.rig.real.Addr()}
 		o.closers = append(o.closers, func() error { return clear(o.Brokers) })
@@ -39,6 +41,38 @@ func (o *Round) startBroker(ctx context.Context, delay time.Duration) error {
 		return err
 	})
 	return err
+}
+
+// startDelayedKafka starts an Apache Kafka for this round alone: clients go where a broker tells them,
+// so it has to be told of the proxy before it starts.
+func (o *Round) startDelayedKafka(ctx context.Context, delay time.Duration) error {
+	address, err := FreeAddress()
+	if err != nil {
+		return err
+	}
+	proxy, err := startProxy(delay, "tcp", address)
+	if err != nil {
+		return err
+	}
+	o.closers = append(o.closers, proxy.Close)
+	jars, err := realkafka.FindJars()
+	if err != nil {
+		return err
+	}
+	broker, err := realkafka.Start(ctx, realkafka.Config{Dir: filepath.Join(o.dir, "kafka"), Jars: jars, Port: portOf(address), Advertised: portOf(proxy.addr())})
+	if err != nil {
+		return fmt.Errorf("start a delayed Apache Kafka: %w", err)
+	}
+	o.closers = append(o.closers, func() error { broker.Kill(); return nil }) // nobody reads its data again
+	o.Brokers = []string{proxy.addr()}
+	return nil
+}
+
+// portOf is the port of an address that has one.
+func portOf(address string) int {
+	_, text, _ := net.SplitHostPort(address)
+	port, _ := strconv.Atoi(text)
+	return port
 }
 
 // RunBroker is the broker process: it serves what is in dir until ctx ends. Each round trip to it

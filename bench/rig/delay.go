@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -88,7 +89,7 @@ func (c *delayedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// proxy stands before a server on a unix socket and adds a delay.
+// proxy stands before a server and adds a delay.
 type proxy struct {
 	listener net.Listener
 	mu       sync.Mutex
@@ -96,10 +97,10 @@ type proxy struct {
 	running  sync.WaitGroup
 }
 
-func startProxy(delay time.Duration, socket string) (*proxy, error) {
+func startProxy(delay time.Duration, network, address string) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("listen for what delays %s: %w", address, err)
 	}
 	p := &proxy{listener: delayedListener{l, delay}, open: map[net.Conn]bool{}}
 	p.running.Go(func() {
@@ -108,7 +109,7 @@ func startProxy(delay time.Duration, socket string) (*proxy, error) {
 			if err != nil {
 				return
 			}
-			server, err := net.Dial("unix", socket)
+			server, err := net.Dial(network, address)
 			if err != nil {
 				_ = client.Close()
 				continue

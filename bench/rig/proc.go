@@ -51,7 +51,7 @@ func readStat(pid int) (stat, error) {
 	return s, nil
 }
 
-// childrenOf lists the children of a process. One that ends meanwhile is left out.
+// childrenOf lists the children of a process that has one thread, as the postmaster does. One that ends meanwhile is left out.
 func childrenOf(pid int) (list []stat, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
 	if err != nil {

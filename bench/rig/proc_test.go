@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -20,14 +21,26 @@ func TestAProcessIsReadFromProc(t *testing.T) {
 	if again, err := readStat(os.Getpid()); err != nil || again.cpu <= s.cpu || again.started != s.started {
 		t.Errorf("after more work: %+v (%v), before %+v", again, err, s)
 	}
-	cmd := exec.Command("sleep", "60")
+	cmd := exec.Command("/bin/sh", "-c", "sleep 60 & echo $!; read end; kill $!")
+	end, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	children, err := childrenOf(os.Getpid())
-	if err != nil || len(children) != 1 || children[0].pid != cmd.Process.Pid {
-		t.Errorf("children are %+v (%v), want %d alone", children, err, cmd.Process.Pid)
+	defer func() { _ = end.Close(); _ = cmd.Wait() }()
+	var child int
+	if _, err := fmt.Fscan(out, &child); err != nil {
+		t.Fatal(err)
+	}
+	children, err := childrenOf(cmd.Process.Pid)
+	if err != nil || len(children) != 1 || children[0].pid != child {
+		t.Errorf("children are %+v (%v), want %d alone", children, err, child)
 	}
 }
 

@@ -16,11 +16,12 @@ import (
 
 	"millrace/bench/rig"
 	"millrace/embedded"
+	"millrace/testserver"
 )
 
 func TestMain(m *testing.M) {
 	embedded.RunFetchChildIfAsked()
-	code := m.Run()
+	code := testserver.Stopping(m).Run()
 	if r, err := one(); err == nil {
 		if err := r.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -69,8 +70,9 @@ func TestPostgresWaitsForTheDisk(t *testing.T) {
 	}
 }
 
-func TestARoundFindsNothingOfTheLast(t *testing.T) {
-	r := start(t)
+func TestARoundFindsNothingOfTheLast(t *testing.T) { leaveSomething(t, start(t)) }
+
+func leaveSomething(t *testing.T, r *rig.Rig) {
 	for range 2 {
 		o, err := r.Round(t.Context())
 		if err != nil {
@@ -130,9 +132,27 @@ func TestARouterRunsOnARound(t *testing.T) {
 	}
 }
 
-func TestADelayIsAddedToEachRoundTrip(t *testing.T) {
+func TestADelayIsAddedToEachRoundTrip(t *testing.T) { delayed(t, start(t)) }
+
+func TestARealKafkaIsClearedAndDelayed(t *testing.T) {
+	testserver.RealKafka(t) // skips where there is none
+	one := start(t)
+	r, err := rig.Start(t.Context(), rig.Config{Kafka: rig.RealKafka, Bench: one.Bench()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	leaveSomething(t, r)
+	delayed(t, r)
+}
+
+func delayed(t *testing.T, r *rig.Rig) {
 	const delay = 50 * time.Millisecond
-	o := round(t, start(t), delay)
+	o := round(t, r, delay)
 	db, err := sql.Open("postgres", o.DSN)
 	if err != nil {
 		t.Fatal(err)

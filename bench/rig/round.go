@@ -67,7 +67,7 @@ func (o *Round) open(ctx context.Context, delay time.Duration) error {
 	o.DB.SetMaxIdleConns(readConnections)
 	o.closers = append(o.closers, o.DB.Close)
 	if delay > 0 {
-		proxy, err := startProxy(delay, socketOf(address))
+		proxy, err := startProxy(delay, "unix", socketOf(address))
 		if err != nil {
 			return err
 		}

@@ -182,7 +182,7 @@ func pgbenchSide(ctx context.Context, env *bench.Env) (bench.Values, error) {
 			return nil, err
 		}
 		// The numbers of clients that were the best on machines with few cores.
-		c := pgbench.Config{DSN: o.DSN, Clients: []int{16, 32, 64}, Duration: time.Second, Payload: string(msg.Payload), Headers: string(headers)}
+		c := pgbench.Config{DSN: o.DSN, Clients: []int{16, 32, 64}, Duration: 2 * time.Second, Payload: string(msg.Payload), Headers: string(headers)}
 		switch env.Scale {
 		case bench.Smoke:
 			c.Clients, c.Duration = []int{16}, time.Second

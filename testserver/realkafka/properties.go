@@ -5,16 +5,16 @@ package realkafka
 import "fmt"
 
 // properties is a broker's configuration: a node that is its own controller.
-func properties(port, controller int, dir string) string {
+func properties(port, advertised, controller int, dir string) string {
 	return fmt.Sprintf(`process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:%[2]d
 listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d
+advertised.listeners=PLAINTEXT://127.0.0.1:%[4]d
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs=%[3]s
-`, port, controller, dir) + fixedProperties
+`, port, controller, dir, advertised) + fixedProperties
 }
 
 const fixedProperties = `

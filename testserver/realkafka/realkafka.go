@@ -6,6 +6,7 @@
 package realkafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ type Config struct {
 	Jars string
 	// Port is the broker's port on loopback; 0 takes any free one.
 	Port int
+	// Advertised is the port on loopback that clients are told, if it is another one: something in
+	// between listens there, and passes on to Port.
+	Advertised int
 }
 
 // Broker is a running Apache Kafka.
@@ -81,7 +85,7 @@ func start(ctx context.Context, java string, c Config) (*Broker, error) {
 		return nil, err
 	}
 	config := filepath.Join(c.Dir, "server.properties")
-	if err := os.WriteFile(config, []byte(properties(port, controller, filepath.Join(c.Dir, "data"))), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(properties(port, cmp.Or(c.Advertised, port), controller, filepath.Join(c.Dir, "data"))), 0o600); err != nil {
 		return nil, fmt.Errorf("write Kafka's configuration: %w", err)
 	}
 	if err := format(ctx, java, c, config); err != nil {
