@@ -162,6 +162,9 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 	s.start(claims)
 	if len(out.messages) > 0 {
 		s.wake()
+		if s.relay != nil {
+			s.relay.committed(out.messages)
+		}
 	}
 	return held, answers, nil
 }

@@ -28,6 +28,7 @@ type Relay struct {
 	table     outboxTable
 	lease     *Lease
 	backlog   backlog
+	handed    handed
 	metrics   relayMetrics
 	log       *slog.Logger
 	wake      chan struct{}
@@ -58,7 +59,7 @@ func NewRelay(db *sql.DB, publisher message.Publisher, opts RelayOptions) *Relay
 	}
 	return &Relay{
 		publisher: publisher,
-		table:     outboxTable{stmts: &replanned{db: db}, limit: relayBatch, maximum: relayBatch},
+		table:     outboxTable{stmts: &replanned{db: db}, deletes: &replanned{db: db}, limit: relayBatch, maximum: relayBatch},
 		lease:     NewLease(db, "relay", opts.Logger),
 		backlog:   backlog{db: db, limit: opts.Cap},
 		metrics:   newRelayMetrics(),
@@ -73,6 +74,12 @@ func (r *Relay) Wake() {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// committed hands over rows that a transaction of this process has committed. It never blocks.
+func (r *Relay) committed(rows []outboxRow) {
+	r.handed.add(rows)
+	r.Wake()
 }
 
 // Run relays until ctx ends: then it sends what has been committed by then, for lastPass at the
@@ -112,6 +119,7 @@ var errRefused = errors.New("nothing could be published")
 type shift struct {
 	seen      gaps
 	held      heldBack
+	done      removal
 	next      int64     // the next page begins after this id: the highest one seen, or lower in a look from zero
 	wholeAt   time.Time // when to look from zero
 	wholeTo   int64     // a look from zero is under way up to this id
@@ -124,6 +132,9 @@ func (r *Relay) work(ctx context.Context) {
 	defer r.metrics.leader.Set(0)
 	defer r.metrics.held.Set(0)
 	defer r.table.stmts.close()
+	defer r.table.deletes.close()
+	r.handed.setOpen(true)
+	defer r.handed.setOpen(false)
 	s := &shift{broker: trouble{log: r.log, what: "the relay publishes"}}
 	database := trouble{log: r.log, what: "the relay reads the outbox"}
 	retry := &backoff.ExponentialBackOff{InitialInterval: firstRetry, RandomizationFactor: 0.2, Multiplier: 2, MaxInterval: lastRetry}
@@ -136,6 +147,7 @@ func (r *Relay) work(ctx context.Context) {
 			r.metrics.failures.WithLabelValues("publish").Inc()
 			pause(ctx, retry.NextBackOff(), nil)
 		case err != nil:
+			s.wholeAt = time.Time{} // acknowledged rows whose deletion failed lie below where the relay reads
 			database.note(ctx, err)
 			r.metrics.failures.WithLabelValues("database").Inc()
 			pause(ctx, retry.NextBackOff(), nil)
@@ -164,8 +176,12 @@ const lastPass = 2 * time.Second
 func (r *Relay) finish(ctx context.Context, s *shift) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPass)
 	defer cancel()
+	r.handed.setOpen(false) // the table has the rows of other processes, too
 	for more, err := true, error(nil); more && err == nil; {
 		more, err = r.step(ctx, s) // an error leaves the rows to the next relay
+	}
+	if err := s.done.finish(ctx, &r.table); err != nil {
+		r.log.WarnContext(ctx, "events that were published stay in the outbox and are published once more", "error", err)
 	}
 }
 
@@ -177,10 +193,18 @@ func (r *Relay) step(ctx context.Context, s *shift) (more bool, err error) {
 		}
 	}
 	began := time.Now()
+	if s.wholeDue(began) { // it must not find what has been published
+		if err := s.done.finish(ctx, &r.table); err != nil {
+			return false, err
+		}
+	}
 	s.begin(began)
-	rows, full, err := r.table.page(ctx, s.next, &s.seen)
-	if err != nil {
-		return false, err
+	rows, full := r.known(s)
+	read := len(rows) == 0
+	if read {
+		if rows, full, err = r.table.page(ctx, s.next, &s.seen); err != nil {
+			return false, err
+		}
 	}
 	free, behind := s.held.without(rows)
 	result := publish(ctx, r.publisher, free)
@@ -200,13 +224,25 @@ func (r *Relay) step(ctx context.Context, s *shift) (more bool, err error) {
 	for i := range rows {
 		s.seen.saw(rows[i].id, now)
 	}
-	s.seen.looked(lookedUpTo(rows, full), began)
-	s.end(rows, full)
+	if read {
+		s.seen.looked(lookedUpTo(rows, full), began)
+		s.end(rows, full)
+	} else {
+		s.next = s.seen.highest
+	}
 	r.backlog.raise(s.seen.highest)
 	if len(result.failed) > 0 && len(result.acked) == 0 {
 		return false, fmt.Errorf("%w, of %d rows tried: %w", errRefused, result.tried, result.failed[0].err)
 	}
-	return full || len(result.acked) > 0, nil
+	return full || read && len(result.acked) > 0, s.done.goOn(ctx, &r.table)
+}
+
+// known returns the rows that come next if they were handed over: then the table need not be read.
+func (r *Relay) known(s *shift) (rows []outboxRow, more bool) {
+	if s.wholeTo > 0 { // a look from zero is under way
+		return nil, false
+	}
+	return r.handed.next(&s.seen, relayBatch)
 }
 
 // lookedUpTo is the id up to which a page shows all that is visible.
@@ -221,15 +257,13 @@ func lookedUpTo(rows []outboxRow, full bool) int64 {
 	}
 }
 
-// settle deletes what was acknowledged and notes what was not.
+// settle has deleted what was acknowledged and notes what was not.
 func (r *Relay) settle(ctx context.Context, s *shift, result sent, behind []int64) error {
 	if len(result.acked) > 0 {
 		s.broker.note(ctx, nil)
 		r.metrics.published.Add(float64(len(result.acked)))
 	}
-	if err := r.table.change(ctx, deleteRows, result.acked); err != nil {
-		return err
-	}
+	s.done.add(result.acked)
 	if ctx.Err() != nil {
 		return ctx.Err() // failures of a relay that is being stopped say nothing: nothing was read
 	}
@@ -284,12 +318,14 @@ func (r *Relay) probe(ctx context.Context, s *shift) error {
 
 // begin decides where the next page begins, if a look from zero is due.
 func (s *shift) begin(now time.Time) {
-	if s.wholeTo == 0 && !now.Before(s.wholeAt) {
+	if s.wholeDue(now) {
 		s.next, s.wholeTo = 0, s.seen.highest
 		s.held.release()
 		s.lastWhole, s.wholeAt = now, now.Add(wholeLook)
 	}
 }
+
+func (s *shift) wholeDue(now time.Time) bool { return s.wholeTo == 0 && !now.Before(s.wholeAt) }
 
 // end decides where the next page begins after a page.
 func (s *shift) end(rows []outboxRow, full bool) {

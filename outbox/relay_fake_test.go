@@ -164,8 +164,8 @@ func unsent(t *testing.T, db *sql.DB) (n int) {
 }
 
 // writers commit rows from many transactions at once: each locks its key's row, then
-// inserts. Some are rolled back and done again.
-func writers(t *testing.T, db *sql.DB, keys, perKey, atOnce int, wake func()) map[string]int {
+// inserts, commits and tells of the row. Some are rolled back and done again.
+func writers(t *testing.T, db *sql.DB, keys, perKey, atOnce int, committed func(outboxRow)) map[string]int {
 	t.Helper()
 	_, err := db.Exec(`CREATE TABLE keys (key text PRIMARY KEY, n int NOT NULL DEFAULT 0)`)
 	need(t, err)
@@ -188,15 +188,15 @@ func writers(t *testing.T, db *sql.DB, keys, perKey, atOnce int, wake func()) ma
 	for range atOnce {
 		group.Go(func() {
 			for key := range work {
-				err := writeOne(db, key, rand.N(8) == 0)
+				row, err := writeOne(db, key, rand.N(8) == 0)
 				if errors.Is(err, errRolledBack) {
-					err = writeOne(db, key, false)
+					row, err = writeOne(db, key, false)
 				}
 				if err != nil {
 					errs <- err
 					return
 				}
-				wake()
+				committed(row)
 			}
 		})
 	}
@@ -211,24 +211,25 @@ func writers(t *testing.T, db *sql.DB, keys, perKey, atOnce int, wake func()) ma
 
 var errRolledBack = errors.New("rolled back")
 
-func writeOne(db *sql.DB, key string, rollBack bool) error {
+func writeOne(db *sql.DB, key string, rollBack bool) (row outboxRow, err error) {
 	tx, err := db.Begin()
 	if err != nil {
-		return err
+		return row, err
 	}
 	defer tx.Rollback()
 	var n int
 	if err := tx.QueryRow(`UPDATE keys SET n = n + 1 WHERE key = $1 RETURNING n`, key).Scan(&n); err != nil {
-		return err
+		return row, err
 	}
-	if _, err := tx.Exec(`INSERT INTO millrace.outbox (service, topic, key, payload, headers) VALUES ('order', 'orders', $1, $2, '{}')`,
-		[]byte(key), []byte(strconv.Itoa(n))); err != nil {
-		return err
+	row = outboxRow{topic: "orders", key: []byte(key), payload: []byte(strconv.Itoa(n)), headers: headerBlock("{}")}
+	if err := tx.QueryRow(`INSERT INTO millrace.outbox (service, topic, key, payload, headers) VALUES ('order', $1, $2, $3, $4) RETURNING id`,
+		row.topic, row.key, row.payload, []byte(row.headers)).Scan(&row.id); err != nil {
+		return row, err
 	}
 	if rollBack {
-		return errRolledBack
+		return row, errRolledBack
 	}
-	return tx.Commit()
+	return row, tx.Commit()
 }
 
 // background runs f until the test ends or the returned function is called.

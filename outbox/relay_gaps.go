@@ -42,16 +42,8 @@ func (g *gaps) saw(id int64, now time.Time) {
 		g.highest = id
 		return
 	}
-	i, _ := slices.BinarySearchFunc(g.open, id, func(e gap, id int64) int {
-		switch {
-		case e.hi < id:
-			return -1
-		case e.lo > id:
-			return 1
-		}
-		return 0
-	})
-	if i == len(g.open) || id < g.open[i].lo {
+	i, missing := g.find(id)
+	if !missing {
 		return // seen before
 	}
 	whole := g.open[i]
@@ -63,6 +55,37 @@ func (g *gaps) saw(id int64, now time.Time) {
 		rest = append(rest, gap{id + 1, whole.hi, whole.since})
 	}
 	g.open = slices.Replace(g.open, i, i+1, rest...)
+}
+
+// find returns the gap that an id lies in, if it does.
+func (g *gaps) find(id int64) (i int, ok bool) {
+	return slices.BinarySearchFunc(g.open, id, func(e gap, id int64) int {
+		switch {
+		case e.hi < id:
+			return -1
+		case e.lo > id:
+			return 1
+		}
+		return 0
+	})
+}
+
+// missing tells whether an id was not seen and may still appear.
+func (g *gaps) missing(id int64) bool {
+	_, ok := g.find(id)
+	return ok || id > g.highest
+}
+
+// missingAfter is the lowest missing id above another one.
+func (g *gaps) missingAfter(id int64) int64 {
+	i, ok := g.find(id + 1)
+	switch {
+	case ok:
+		return id + 1
+	case i < len(g.open):
+		return g.open[i].lo
+	}
+	return max(g.highest, id) + 1
 }
 
 // looked records that all up to an id was read by a look begun at began, and forgets the gaps in

@@ -31,6 +31,9 @@ func (r *outboxRow) lane() string {
 	return string(r.key)
 }
 
+// size is what the row takes in memory, without its name and number.
+func (r *outboxRow) size() int { return len(r.payload) + len(r.headers) + len(r.key) }
+
 // record is the row as it goes to Kafka.
 func (r *outboxRow) record() (transport.Record, error) {
 	headers, err := r.headers.headers()
@@ -57,14 +60,17 @@ const (
 	(SELECT below.* FROM unnest($3::bigint[], $4::bigint[]) AS gap(lo, hi)
 		CROSS JOIN LATERAL (` + readRows + `WHERE id BETWEEN gap.lo AND gap.hi ORDER BY id LIMIT $2) below)
 ) visible ORDER BY id LIMIT $2`
-	rowsByID   = readRows + `WHERE id = ANY($1) ORDER BY id`
-	deleteRows = `DELETE FROM millrace.outbox WHERE id = ANY($1)`
+	rowsByID = readRows + `WHERE id = ANY($1) ORDER BY id`
+	// A deletion need not be on disk when it commits: what it has deleted comes back after a
+	// crash of the server at worst, and is published once more, as after a crash of the relay.
+	deleteRows = `DELETE FROM millrace.outbox WHERE id = ANY($1) AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'`
 	markRows   = `UPDATE millrace.outbox SET unsendable = true WHERE id = ANY($1)`
 )
 
-// outboxTable reads and deletes rows.
+// outboxTable reads and changes rows. It is for one goroutine, and a second one that deletes.
 type outboxTable struct {
 	stmts   *replanned
+	deletes *replanned
 	limit   int // rows of the next page: fewer than relayBatch while rows are large
 	maximum int
 }
@@ -118,7 +124,7 @@ func (t *outboxTable) query(ctx context.Context, query string, args ...any) (lis
 		if err := rows.Scan(&r.id, &r.topic, &r.key, &r.payload, (*[]byte)(&r.headers), &r.unsendable); err != nil {
 			return nil, false, err
 		}
-		bytes += len(r.payload) + len(r.headers) + len(r.key)
+		bytes += r.size()
 		list = append(list, r)
 	}
 	return list, false, rows.Err()
@@ -132,7 +138,11 @@ func (t *outboxTable) change(ctx context.Context, query string, ids []int64) err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transactionLimit)
 	defer cancel()
-	stmt, err := t.stmts.get(ctx, query)
+	stmts := t.stmts
+	if query == deleteRows {
+		stmts = t.deletes
+	}
+	stmt, err := stmts.get(ctx, query)
 	if err == nil {
 		_, err = stmt.ExecContext(ctx, pq.Array(ids))
 	}

@@ -30,7 +30,7 @@ func TestARelayKeepsEachKeyInOrderWhileManyWrite(t *testing.T) {
 	b := &broker{}
 	r := NewRelay(db, b, quiet())
 	background(t, run(r))
-	want := writers(t, db, 20, 40, 32, r.Wake)
+	want := writers(t, db, 20, 40, 32, func(outboxRow) { r.Wake() })
 	eventually(t, func() bool { return unsent(t, db) == 0 })
 	b.checkOrder(t, want)
 }
@@ -43,7 +43,7 @@ func TestTwoRelaysAtOnceOnlyDuplicate(t *testing.T) {
 		r.table.limit, r.table.maximum = 5, 5
 		background(t, r.work)
 	}
-	want := writers(t, db, 20, 40, 32, func() {})
+	want := writers(t, db, 20, 40, 32, func(outboxRow) {})
 	eventually(t, func() bool { return unsent(t, db) == 0 })
 	b.checkOrder(t, want)
 }
@@ -170,7 +170,7 @@ func TestAPartitionAndThenABrokerThatRefuseLeaveTheLogInOrder(t *testing.T) {
 	r := NewRelay(db, b, quiet())
 	r.table.limit, r.table.maximum = 7, 7
 	background(t, run(r))
-	want := writers(t, db, 20, 20, 16, r.Wake) // key-9 and key-10 differ in length
+	want := writers(t, db, 20, 20, 16, func(outboxRow) { r.Wake() }) // key-9 and key-10 differ in length
 	oldest, err := r.OldestUnsent(t.Context())
 	need(t, err)
 	if time.Since(began) < time.Second && oldest.IsZero() {
@@ -215,7 +215,7 @@ func TestABrokerThatRefusesForASecondLeavesTheLogInOrder(t *testing.T) {
 		}
 		return resp, nil, true
 	})
-	want := writers(t, db, 20, 20, 16, r.Wake)
+	want := writers(t, db, 20, 20, 16, func(outboxRow) { r.Wake() })
 	eventually(t, func() bool { return unsent(t, db) == 0 })
 	if time.Now().Before(until) {
 		t.Fatal("the broker did not refuse anything")

@@ -31,6 +31,7 @@ type Store[S, V any] struct {
 	backend backend
 	says    func(topic string) bool
 	wake    func()
+	relay   *Relay
 	effects Starter[S]
 	log     *slog.Logger
 
@@ -51,13 +52,16 @@ type Options struct {
 	// Wake is called after each commit that left something for the relay. It must
 	// not block. Nil: the relay finds out by itself.
 	Wake func()
+	// Relay, if it runs in this process, is woken as well, and gets the rows so that it need not
+	// read them from the table. Nil: it reads them.
+	Relay *Relay
 	// Logger is slog.Default when nil.
 	Logger *slog.Logger
 }
 
 func newStore[S, V any](table Table[S, V], b backend, opts Options) *Store[S, V] {
 	s := &Store[S, V]{
-		table: table, backend: b, says: opts.Says, wake: opts.Wake, log: opts.Logger,
+		table: table, backend: b, says: opts.Says, wake: opts.Wake, relay: opts.Relay, log: opts.Logger,
 		set:  map[event.OrderID]*setAside[S, V]{},
 		more: make(chan struct{}, 1), aside: make(chan struct{}, maxAside),
 	}

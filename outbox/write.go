@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -212,6 +213,24 @@ func (t *pgSession) writeWaits(ctx context.Context, out *outcome) error {
 	return t.exec(ctx, t.sql.startWaits, t.shape.service, ids, steps, after, claimed, out.holder)
 }
 
+// writeMessages gives the rows their ids, which ascend in the order of the rows.
 func (t *pgSession) writeMessages(ctx context.Context, out *outcome) error {
-	return t.exec(ctx, insertEvents, insertArgs(t.shape.service, out.messages)...)
+	rows, err := t.run.QueryContext(ctx, insertEvents+" RETURNING id", insertArgs(t.shape.service, out.messages)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	ids := make([]int64, 0, len(out.messages))
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for i, id := range ids {
+		out.messages[i].id = id
+	}
+	return rows.Err()
 }

@@ -73,7 +73,7 @@ func (a *assembly) add(ctx context.Context, name string, db *database) error {
 
 // openStore makes a service's store and has it run.
 func openStore[S, V any](a *assembly, db *database, table outbox.Table[S, V]) *outbox.Store[S, V] {
-	store := outbox.NewPostgres(db.work, table, outbox.Options{Says: a.flow.MaySay(table.Service), Wake: db.relay.Wake, Logger: a.log})
+	store := outbox.NewPostgres(db.work, table, outbox.Options{Says: a.flow.MaySay(table.Service), Relay: db.relay, Logger: a.log})
 	a.lineup.add(table.Service+" store", store.Run)
 	return store
 }
