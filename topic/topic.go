@@ -2,7 +2,6 @@
 package topic
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -87,7 +86,10 @@ var errEmpty = errors.New("the body is empty")
 
 func decode[E event.Event](data []byte) (E, error) {
 	var e E
-	trimmed := bytes.TrimLeft(data, " \t\r\n")
+	trimmed := data
+	for len(trimmed) > 0 && isSpace(trimmed[0]) {
+		trimmed = trimmed[1:]
+	}
 	switch {
 	case len(trimmed) == 0:
 		return e, errEmpty
@@ -102,3 +104,6 @@ func decode[E event.Event](data []byte) (E, error) {
 	}
 	return e, nil
 }
+
+// isSpace is what JSON calls white space.
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }

@@ -59,6 +59,7 @@ func (h *hand) release() bool {
 	h.end()
 	h.item.partition.running.Done()
 	h.scope.sub.running.Done()
+	<-h.scope.sub.hands
 	return true
 }
 

@@ -216,13 +216,14 @@ func (p *Partition) started(yield func(*item) bool) {
 	}
 }
 
-// abandon takes its messages out of the hands of those who listen through sub; nil: of everybody.
+// abandon takes its messages out of the hands of those who listen through sub; nil: of
+// everybody. They are for the next listener, if the partition stays.
 func (p *Partition) abandon(sub *subscription) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for it := range p.started {
-		if it.hand != nil && (sub == nil || it.hand.scope.sub == sub) {
-			it.hand.release()
+		if h := it.hand; h != nil && (sub == nil || h.scope.sub == sub) && h.release() {
+			p.again(h)
 		}
 	}
 	if p.scope != nil && (sub == nil || p.scope.sub == sub) {

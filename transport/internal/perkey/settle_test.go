@@ -3,9 +3,12 @@ package perkey_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"millrace/transport"
 	"millrace/transport/internal/perkey"
@@ -89,5 +92,112 @@ func TestTimeoutsAreShared(t *testing.T) {
 			t.Errorf("%v after the partition went, want Canceled", err)
 		}
 		subs.Close()
+	})
+}
+
+// A member has a bounded number of messages in hand, over all its partitions; each
+// answer makes room for the next, and what is left goes on when a topic's listener changes.
+func TestMessagesInHandAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bound, more = 1000, 5
+		subs, p, messages := open(t, t.Context(), 2*bound, noRoom)
+		q := subs.Partition("topic", 2*bound, noRoom)
+		for i := range int64(bound/2 + more) {
+			push(p, i, fmt.Sprint(i))
+			push(q, i, fmt.Sprint(i))
+		}
+		var inHand []*message.Message
+		for msg := now(messages); msg != nil; msg = now(messages) {
+			inHand = append(inHand, msg)
+		}
+		if len(inHand) != bound {
+			t.Fatalf("%d messages in hand, want %d", len(inHand), bound)
+		}
+		for range 2 * more {
+			inHand[0].Ack()
+			inHand = inHand[1:]
+			next := now(messages)
+			if next == nil {
+				t.Fatal("an answer made no room")
+			}
+			if now(messages) != nil {
+				t.Fatal("one answer made room for two")
+			}
+			inHand = append(inHand, next)
+		}
+		for _, msg := range inHand {
+			msg.Ack()
+		}
+		synctest.Wait()
+		if p.Done() != bound/2+more || q.Done() != bound/2+more {
+			t.Errorf("done up to %d and %d, want %d", p.Done(), q.Done(), bound/2+more)
+		}
+		end(subs, p)
+		end(subs, q)
+	})
+}
+
+// What is ready outlives its listener, and so does what that one did not finish in its
+// time: the next listener gets all of it at once.
+func TestWhatIsReadyOutlivesItsListener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		subs, p, messages := open(t, ctx, 10, noRoom)
+		for i := range int64(4) {
+			push(p, i, fmt.Sprint(i))
+		}
+		now(messages).Ack()
+		now(messages).Nack() // its back-off need not end
+		synctest.Wait()
+		hangs := now(messages) // for longer than it may
+		synctest.Wait()        // the next one is offered
+		cancel()
+		synctest.Wait()
+		for range messages {
+			t.Error("a message after the end")
+		}
+		if hangs.Context().Err() == nil {
+			t.Error("the context of a handler that hangs goes on")
+		}
+		hangs.Ack() // too late
+		start := time.Now()
+		next, err := subs.Subscribe(t.Context(), "topic")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for range 3 {
+			msg := <-next
+			got = append(got, msg.UUID)
+			msg.Ack()
+		}
+		if want := []string{"3", "1", "2"}; !slices.Equal(got, want) || !time.Now().Equal(start) {
+			t.Errorf("%v after %s, want %v at once", got, time.Since(start), want)
+		}
+		synctest.Wait()
+		end(subs, p)
+	})
+}
+
+// A back-off ends with the listener that asked for it: a successor need not wait.
+func TestABackoffEndsWithItsListener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		subs, p, messages := open(t, ctx, 10, noRoom)
+		push(p, 0, "a")
+		start := time.Now()
+		now(messages).Nack()
+		synctest.Wait()
+		cancel()
+		next, err := subs.Subscribe(t.Context(), "topic")
+		if err != nil {
+			t.Fatal(err)
+		}
+		(<-next).Ack()
+		if took := time.Since(start); took > 0 {
+			t.Errorf("the next listener waited %s", took)
+		}
+		synctest.Wait()
+		end(subs, p)
 	})
 }

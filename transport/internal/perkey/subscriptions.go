@@ -11,6 +11,12 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
+// maxInHand bounds the messages of one member in handlers' hands. Each has a goroutine with
+// its stack, which the garbage collector reads in every cycle: a backlog must not start
+// one for each message that waits. It is two of the store's largest batches: one being
+// written, the next one gathering.
+const maxInHand = 1000
+
 // ErrClosed is returned by Subscribe after Close.
 var ErrClosed = errors.New("the subscriber is closed")
 
@@ -21,7 +27,8 @@ type Subscriptions struct {
 	// Backoff is the wait before the second attempt.
 	Backoff Backoff
 
-	settled atomic.Bool // see ExpectSettle
+	settled atomic.Bool   // see ExpectSettle
+	hands   chan struct{} // one for each message in hand
 	mu      sync.Mutex
 	topics  map[string]*topic
 	closed  chan struct{}
@@ -30,7 +37,10 @@ type Subscriptions struct {
 
 // NewSubscriptions returns none.
 func NewSubscriptions(drain time.Duration, backoff Backoff) *Subscriptions {
-	return &Subscriptions{Drain: drain, Backoff: backoff, topics: map[string]*topic{}, closed: make(chan struct{})}
+	return &Subscriptions{
+		Drain: drain, Backoff: backoff, topics: map[string]*topic{},
+		closed: make(chan struct{}), hands: make(chan struct{}, maxInHand),
+	}
 }
 
 // ExpectSettle implements transport.Settler.
@@ -67,7 +77,7 @@ func (s *Subscriptions) Subscribe(ctx context.Context, name string) (<-chan *mes
 		t := s.topic(name)
 		before := t.current()
 		if before == nil {
-			sub := newSubscription(ctx, &s.settled)
+			sub := newSubscription(ctx, s)
 			t.set(sub)
 			s.ended.Add(1)
 			s.mu.Unlock()
@@ -142,15 +152,16 @@ type subscription struct {
 	values  context.Context // the same without its end
 	out     chan *message.Message
 	settled *atomic.Bool  // answers come as Settle, not as Ack and Nack
+	hands   chan struct{} // all subscriptions' of the member
 	closing chan struct{} // closed: nothing new
 	gone    chan struct{} // closed: out is closed
 	running sync.WaitGroup
 }
 
-func newSubscription(ctx context.Context, settled *atomic.Bool) *subscription {
+func newSubscription(ctx context.Context, of *Subscriptions) *subscription {
 	return &subscription{
 		ctx: ctx, values: context.WithoutCancel(ctx), out: make(chan *message.Message),
-		settled: settled, closing: make(chan struct{}), gone: make(chan struct{}),
+		settled: &of.settled, hands: of.hands, closing: make(chan struct{}), gone: make(chan struct{}),
 	}
 }
 
@@ -168,8 +179,15 @@ func (s *subscription) serve(t *topic) {
 	for {
 		line := t.take()
 		for i, it := range line {
+			select {
+			case s.hands <- struct{}{}:
+			case <-s.closing:
+				t.putBack(line[i:])
+				return
+			}
 			h, msg := it.partition.give(it, s)
 			if h == nil {
+				<-s.hands
 				continue
 			}
 			select {
