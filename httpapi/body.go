@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-json-experiment/json/jsontext"
+	decode "github.com/go-json-experiment/json/v1" // encoding/json as it is from Go 1.27 on
 )
 
 const jsonMediaType = "application/json"
@@ -77,8 +78,8 @@ func (a *API) checkBody(ctx huma.Context, next func(huma.Context)) {
 func jsonFormat() huma.Format {
 	format := huma.DefaultJSONFormat
 	format.Unmarshal = func(data []byte, v any) error {
-		err := json.Unmarshal(data, v)
-		var wrongType *json.UnmarshalTypeError
+		err := decode.Unmarshal(data, v)
+		var wrongType *decode.UnmarshalTypeError
 		if errors.As(err, &wrongType) {
 			return fmt.Errorf("%s: a %s cannot stand here; integers are written without fraction and exponent", wrongType.Field, wrongType.Value)
 		}
@@ -94,86 +95,66 @@ func isJSON(contentType string) bool {
 	return err == nil && mediaType == jsonMediaType && (!given || strings.EqualFold(charset, "utf-8"))
 }
 
-// nesting is one object or list that a value lies in.
-type nesting struct {
-	names map[string]struct{} // of an object; nil for a list
-	name  string              // of the member that comes next, or is being read
-	index int                 // of the element that is being read
-	value bool                // an object's name was read, its value comes next
-}
-
 // checkJSON walks over a body and returns the first thing that is wrong with it, and where.
 func checkJSON(body []byte) (location string, err error) {
 	if !utf8.Valid(body) {
 		return "body", errors.New("it is not valid UTF-8")
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var within []nesting
-	for {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) && len(within) > 0 {
-			return locate(within), errors.New("it ends in the middle of a value")
-		}
-		if errors.Is(err, io.EOF) {
+	// Half a surrogate pair, which this lets pass, becomes U+FFFD; names given twice are refused.
+	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowInvalidUTF8(true))
+	mayHaveNUL := bytes.Contains(body, []byte(`\u0000`)) // there is no other way to write it
+	for ended := false; ; ended = d.StackDepth() == 0 {
+		token, err := d.ReadToken()
+		var wrong *jsontext.SyntacticError
+		switch {
+		case ended && errors.Is(err, io.EOF):
+			return "", nil
+		case ended:
+			return "body", fmt.Errorf("something follows the value, after byte %d", d.InputOffset())
+		case errors.Is(err, io.EOF):
 			return "body", errors.New("it is empty")
+		case errors.Is(err, io.ErrUnexpectedEOF) && errors.As(err, &wrong):
+			return locate(d, wrong.JSONPointer), errors.New("it ends in the middle of a value")
+		case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &wrong):
+			return locate(d, wrong.JSONPointer), errors.New("it is given twice")
+		case errors.As(err, &wrong):
+			return locate(d, wrong.JSONPointer), fmt.Errorf("it is not JSON at byte %d: %w", wrong.ByteOffset, wrong.Err)
+		case err != nil:
+			return "body", err
+		case d.StackDepth() > maxDepth:
+			return locate(d, d.StackPointer()), fmt.Errorf("it is nested deeper than %d levels", maxDepth)
 		}
-		if err != nil {
-			return locate(within), fmt.Errorf("it is not JSON at byte %d: %s", d.InputOffset(), clean(err))
-		}
-		closed := false
-		switch token := token.(type) {
-		case json.Delim:
-			switch token {
-			case '{':
-				within = append(within, nesting{names: map[string]struct{}{}})
-			case '[':
-				within = append(within, nesting{})
-			default:
-				within, closed = within[:len(within)-1], true
-			}
-			if len(within) > maxDepth {
-				return locate(within), fmt.Errorf("it is nested deeper than %d levels", maxDepth)
-			}
-			if !closed {
-				continue
-			}
-		case string:
-			if strings.ContainsRune(token, 0) {
-				return locate(within), errors.New("it contains the character NUL")
-			}
-			if top := last(within); top != nil && top.names != nil && !top.value {
-				top.name, top.value = token, true
-				if _, twice := top.names[token]; twice {
-					return locate(within), errors.New("it is given twice")
+		switch token.Kind() {
+		case '"':
+			if mayHaveNUL && strings.ContainsRune(token.String(), 0) {
+				at := d.StackPointer()
+				if kind, n := d.StackIndex(d.StackDepth()); kind == '{' && n%2 == 1 {
+					at = at.Parent() // it is a name, which cannot be shown
 				}
-				top.names[token] = struct{}{}
-				continue
+				return locate(d, at), errors.New("it contains the character NUL")
 			}
-		case json.Number:
+		case '0':
 			if err := checkNumber(token.String()); err != nil {
-				return locate(within), err
+				return locate(d, d.StackPointer()), err
 			}
 		}
-		// A value has ended.
-		top := last(within)
-		if top == nil {
-			break
-		}
-		top.index++
-		top.value = false
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return "body", fmt.Errorf("something follows the value, after byte %d", d.InputOffset())
-	}
-	return "", nil
 }
 
-func last(within []nesting) *nesting {
-	if len(within) == 0 {
-		return nil
+// locate writes a pointer into what d has read the way huma does: body.items[0].quantity.
+func locate(d *jsontext.Decoder, at jsontext.Pointer) string {
+	var b strings.Builder
+	b.WriteString("body")
+	level := 0
+	for name := range at.Tokens() {
+		level++
+		if kind, _ := d.StackIndex(min(level, d.StackDepth())); level <= d.StackDepth() && kind == '[' {
+			b.WriteString("[" + name + "]")
+		} else {
+			b.WriteString("." + name)
+		}
 	}
-	return &within[len(within)-1]
+	return b.String()
 }
 
 // checkNumber refuses integers beyond int64, which would lose digits on the way,
@@ -188,24 +169,6 @@ func checkNumber(literal string) error {
 	}
 	return nil
 }
-
-// locate writes where the walk is, the way huma does: body.items[0].quantity.
-func locate(within []nesting) string {
-	var b strings.Builder
-	b.WriteString("body")
-	for _, n := range within {
-		switch {
-		case n.names == nil:
-			fmt.Fprintf(&b, "[%d]", n.index)
-		case n.value:
-			b.WriteString("." + n.name)
-		}
-	}
-	return b.String()
-}
-
-// clean takes the decoder's own words without its package name.
-func clean(err error) string { return strings.TrimPrefix(err.Error(), "json: ") }
 
 // checkText refuses what no text column can hold, before it reaches one: NUL and
 // invalid UTF-8 in the path or the query.
