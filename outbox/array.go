@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,6 +33,8 @@ type (
 	BooleanArray []bool
 	// TimestamptzArray is a timestamptz[]. What is below a microsecond is cut off.
 	TimestamptzArray []time.Time
+	// xidArray is an xid[].
+	xidArray []uint32
 )
 
 // InvalidElementError says that an array holds something its type cannot. Sending it again
@@ -52,6 +55,7 @@ const (
 	oidBytea       = 17
 	oidInt8        = 20
 	oidText        = 25
+	oidXID         = 28
 	oidJSON        = 114
 	oidTimestamptz = 1184
 	oidUUID        = 2950
@@ -151,6 +155,16 @@ func (a BooleanArray) BinaryValue() ([]byte, error) {
 	return b, nil
 }
 
+// BinaryValue is called by pq on a connection with binary_parameters=yes.
+func (a xidArray) BinaryValue() ([]byte, error) {
+	b := newArray(oidXID, len(a), len(a)*4)
+	for _, element := range a {
+		b = binary.BigEndian.AppendUint32(b, 4)
+		b = binary.BigEndian.AppendUint32(b, element)
+	}
+	return b, nil
+}
+
 // year2000 is where Postgres's count of microseconds begins, in microseconds since 1970.
 var year2000 = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
@@ -195,6 +209,28 @@ func (a TimestamptzArray) Value() (driver.Value, error) {
 		texts[i] = element.UTC().Format("2006-01-02 15:04:05.999999Z")
 	}
 	return pq.StringArray(texts).Value()
+}
+
+// Value is called on any other connection.
+func (a xidArray) Value() (driver.Value, error) {
+	texts := make([]string, len(a))
+	for i, element := range a {
+		texts[i] = strconv.FormatUint(uint64(element), 10)
+	}
+	return pq.StringArray(texts).Value()
+}
+
+// text is the array as Postgres writes it.
+func (a TextArray) text() string {
+	if len(a) == 0 {
+		return "{}"
+	}
+	value, err := a.Value()
+	text, ok := value.(string)
+	if err != nil || !ok {
+		panic(fmt.Sprintf("outbox: a text[] as text: %T, %v", value, err)) // pq has no such case
+	}
+	return text
 }
 
 // nonNil makes a nil array an empty one: nil would be NULL.

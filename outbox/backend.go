@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -11,37 +12,48 @@ import (
 // backend is where rows lie: Postgres or memory. It knows no types: states are
 // JSON, side rows are lists of field values.
 type backend interface {
-	begin(ctx context.Context, opts lockOptions) (session, error)
+	// begin starts a transaction; now is its time, on the database's clock.
+	begin(ctx context.Context, opts lockOptions) (tx session, now time.Time, err error)
 	// load returns state and correlation id of those rows that exist, as they were committed.
 	load(ctx context.Context, ids []event.OrderID) ([]record, error)
 }
 
-// session is one transaction. Its calls come in the order they are listed in.
+// session is one transaction. Its calls come in the order they are listed in: read alone, or
+// those that lock.
 type session interface {
-	// insertMissing makes sure the rows of create, out of all, and the side rows exist.
-	insertMissing(ctx context.Context, all, create []event.OrderID, sides []string) error
-	// lock returns the rows that could be locked; missing ones and those held
-	// elsewhere are told apart in the result.
-	lock(ctx context.Context, ids []event.OrderID) (locked, error)
+	// read returns the committed rows of those ids that have one, without a lock.
+	read(ctx context.Context, ids []event.OrderID) (map[event.OrderID]*record, error)
+	// insertSides makes sure the side rows exist.
+	insertSides(ctx context.Context, keys []string) error
+	// lock makes sure the rows of create exist, and returns those rows of ids that could be locked.
+	// Missing ones and those held elsewhere are told apart in the result.
+	lock(ctx context.Context, ids, create []event.OrderID) (locked, error)
 	// lockSides returns the fields of those keys that exist, and the keys that are held elsewhere.
 	lockSides(ctx context.Context, keys []string) (fields map[string][]any, held map[string]bool, err error)
 	// inLedger returns which ids the ledger holds already. The side rows are locked by then.
 	inLedger(ctx context.Context, ids []string) (map[string]bool, error)
-	write(ctx context.Context, out *outcome) error
+	// write returns the revision that the rows it wrote have from now on. It fails with errStale, and
+	// nothing may be committed then, if one of them is no longer as it was read.
+	write(ctx context.Context, out *outcome) (revision uint32, err error)
 	commit(ctx context.Context) error
 	// rollback is the last call, always; after commit it changes nothing.
 	rollback()
 }
 
+// errStale means: somebody else has written a row since it was read.
+var errStale = errors.New("a row was changed by somebody else since it was read")
+
 type locked struct {
 	rows    map[event.OrderID]*record
 	unknown map[event.OrderID]bool // no such row
-	now     time.Time              // the database's clock
 }
 
 // record is a row as it is stored.
 type record struct {
-	id            event.OrderID
+	id event.OrderID
+	// revision changes with every write, whoever makes it; notStored is a row that does not exist yet.
+	// In Postgres it is xmin, the number of the transaction that wrote the row last.
+	revision      uint32
 	state         []byte
 	version       int64
 	said          int64
@@ -50,6 +62,11 @@ type record struct {
 	waiting       []string
 	correlationID string
 }
+
+// notStored is the revision of a row that is still to be inserted. No transaction has this number.
+const notStored = 0
+
+func newRecord(id event.OrderID) *record { return &record{id: id, state: []byte(emptyState)} }
 
 // outcome is all that one transaction writes.
 type outcome struct {

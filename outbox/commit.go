@@ -3,15 +3,17 @@ package outbox
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"millrace/event"
 )
 
-// lockOptions say what to do about rows somebody else holds.
+// lockOptions say what to do about rows somebody else holds, or writes.
 type lockOptions struct {
-	wait      bool // wait for the order's row (an update set aside) instead of skipping it
-	skipSides bool // leave out updates whose side rows are held instead of waiting for them
+	optimistic bool // read without locks, and see at the write whether a row was changed meanwhile
+	wait       bool // wait for the order's row (an update set aside) instead of skipping it
+	skipSides  bool // leave out updates whose side rows are held instead of waiting for them
 }
 
 // commit runs a batch to its end: every member is answered, or back in the queue
@@ -35,14 +37,26 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 			}
 			return held
 		}
-		switch kindOf(err) {
-		case guilty:
+		kind := kindOf(err)
+		if kind != lockTimeout {
+			s.recent.forget()
+		}
+		switch {
+		case errors.Is(err, errStale):
+			s.recent.lockForAWhile()
+			opts.optimistic = false
+			continue
+		case opts.optimistic && kind != passing:
+			// With locks it goes round the row, or shows whose fault it is: a stale one may look guilty.
+			opts.optimistic = false
+			continue
+		case kind == guilty:
 			if len(batch) == 1 {
 				batch[0].done <- &RefusedError{err}
 				return nil
 			}
 			return s.split(ctx, batch, opts)
-		case lockTimeout:
+		case kind == lockTimeout:
 			switch {
 			case opts.wait: // set aside already: the row is still held, ask again
 			case !opts.skipSides:
@@ -116,6 +130,13 @@ type answer[S, V any] struct {
 // a lower id than one it has sent cannot appear later than this.
 const transactionLimit = 5 * time.Second
 
+// optimistic tells whether a batch may do without locks: nobody else is known to write these rows, or
+// to hold one. Side rows are what batches do fight for; they are always locked.
+func (s *Store[S, V]) optimistic(batch []*member[S, V]) bool {
+	return s.table.Side == nil && s.recent.alone() &&
+		!slices.ContainsFunc(batch, func(m *member[S, V]) bool { return m.held > 0 })
+}
+
 // attempt runs a batch as one transaction. It returns the members that found their row held, and
 // an answer for each of the others; with an error nothing was committed, or it is
 // not known whether it was.
@@ -123,13 +144,18 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 	// The transaction does not end with the store: half-done work is finished, within the limit.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transactionLimit)
 	defer cancel()
-	tx, err := s.backend.begin(ctx, opts)
+	tx, now, err := s.backend.begin(ctx, opts)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer tx.rollback()
 
-	w, err := s.prepare(ctx, tx, batch, opts)
+	w := newWork(s, now)
+	if opts.optimistic {
+		err = w.read(ctx, tx, batch)
+	} else {
+		err = w.lock(ctx, tx, batch)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,7 +175,8 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 		return held, answers, nil
 	}
 	claims := s.reserve(out, w)
-	if err := tx.write(ctx, out); err != nil {
+	revision, err := tx.write(ctx, out)
+	if err != nil {
 		s.unreserve(claims)
 		return nil, nil, err
 	}
@@ -166,55 +193,8 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 			s.relay.committed(out.messages)
 		}
 	}
-	return held, answers, nil
-}
-
-// prepare locks what the batch needs: the orders' rows, then their side rows.
-func (s *Store[S, V]) prepare(ctx context.Context, tx session, batch []*member[S, V], opts lockOptions) (*work[S, V], error) {
-	var (
-		want, create []event.OrderID
-		sideCreate   []string
-		ledger       []string
-	)
-	for _, m := range batch {
-		switch {
-		case m.id == "":
-			sideCreate = append(sideCreate, m.keys(nil)...)
-			ledger = append(ledger, m.cause.ID)
-		default:
-			want = append(want, m.id)
-			if m.create {
-				create = append(create, m.id)
-			}
-		}
-	}
-	want, create, sideCreate = sorted(want), sorted(create), sorted(sideCreate)
-	// Every row that is missing is inserted before any row is locked: the other way round, two
-	// processes whose batches overlap on new orders deadlock.
-	if err := tx.insertMissing(ctx, want, create, sideCreate); err != nil {
-		return nil, err
-	}
-	locked, err := tx.lock(ctx, want)
-	if err != nil {
-		return nil, err
-	}
-	w, err := newWork(s, locked)
-	if err != nil {
-		return nil, err
-	}
 	if s.table.Side == nil {
-		return w, nil
+		s.recent.keep(out.rows, revision)
 	}
-	keys := sorted(append(w.keys(batch), sideCreate...))
-	if len(keys) == 0 {
-		return w, nil
-	}
-	if w.sides, w.sideHeld, err = tx.lockSides(ctx, keys); err != nil {
-		return nil, err
-	}
-	w.sideAsked = setOf(keys)
-	if w.inLedger, err = tx.inLedger(ctx, ledger); err != nil {
-		return nil, err
-	}
-	return w, w.decodeSides()
+	return held, answers, nil
 }

@@ -31,6 +31,8 @@ type Memory struct {
 	outbox  []transport.Record
 	fail    func() error
 	held    map[event.OrderID]bool
+	// revision numbers the transactions.
+	revision uint32
 }
 
 // MemoryWait is a wait as the memory store keeps it.
@@ -146,12 +148,12 @@ func compare(a, b string) int {
 	}
 }
 
-func (m *Memory) begin(ctx context.Context, opts lockOptions) (session, error) {
+func (m *Memory) begin(ctx context.Context, opts lockOptions) (session, time.Time, error) {
 	select {
 	case m.turn <- struct{}{}:
-		return &memorySession{Memory: m, opts: opts, newSides: map[string][]any{}}, nil
+		return &memorySession{Memory: m, opts: opts, newSides: map[string][]any{}}, m.now(), nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, time.Time{}, ctx.Err()
 	}
 }
 
@@ -172,16 +174,32 @@ func (m *Memory) load(_ context.Context, ids []event.OrderID) ([]record, error) 
 type memorySession struct {
 	*Memory
 	opts     lockOptions
-	inserted []event.OrderID
 	newSides map[string][]any
 	out      *outcome
 }
 
-func (t *memorySession) insertMissing(_ context.Context, _, create []event.OrderID, sides []string) error {
+func (t *memorySession) read(_ context.Context, ids []event.OrderID) (map[event.OrderID]*record, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.inserted = create
-	for _, key := range sides {
+	found := map[event.OrderID]*record{}
+	for _, id := range ids {
+		if r, ok := t.rows[id]; ok {
+			found[id] = r.clone()
+		}
+	}
+	return found, nil
+}
+
+func (r *record) clone() *record {
+	c := *r
+	c.processed, c.commands, c.waiting = slices.Clone(r.processed), slices.Clone(r.commands), slices.Clone(r.waiting)
+	return &c
+}
+
+func (t *memorySession) insertSides(_ context.Context, keys []string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, key := range keys {
 		if _, ok := t.sides[key]; ok {
 			continue
 		}
@@ -196,10 +214,10 @@ func (t *memorySession) insertMissing(_ context.Context, _, create []event.Order
 
 var errMemoryHeld = errors.New("memory: the row is held")
 
-func (t *memorySession) lock(ctx context.Context, ids []event.OrderID) (locked, error) {
+func (t *memorySession) lock(_ context.Context, ids, create []event.OrderID) (locked, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l := locked{rows: map[event.OrderID]*record{}, unknown: map[event.OrderID]bool{}, now: t.now()}
+	l := locked{rows: map[event.OrderID]*record{}, unknown: map[event.OrderID]bool{}}
 	for _, id := range ids {
 		if t.held[id] {
 			if t.opts.wait {
@@ -210,11 +228,9 @@ func (t *memorySession) lock(ctx context.Context, ids []event.OrderID) (locked, 
 		r, ok := t.rows[id]
 		switch {
 		case ok:
-			copied := *r
-			copied.processed, copied.commands, copied.waiting = slices.Clone(r.processed), slices.Clone(r.commands), slices.Clone(r.waiting)
-			l.rows[id] = &copied
-		case slices.Contains(t.inserted, id):
-			l.rows[id] = &record{id: id, state: []byte(emptyState)}
+			l.rows[id] = r.clone()
+		case slices.Contains(create, id):
+			l.rows[id] = newRecord(id)
 		default:
 			l.unknown[id] = true
 		}
@@ -248,9 +264,24 @@ func (t *memorySession) inLedger(_ context.Context, ids []string) (map[string]bo
 	return found, nil
 }
 
-func (t *memorySession) write(_ context.Context, out *outcome) error {
+func (t *memorySession) write(_ context.Context, out *outcome) (revision uint32, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range out.rows {
+		if t.held[r.id] {
+			return 0, errMemoryHeld
+		}
+		var now uint32 = notStored
+		if stored, ok := t.rows[r.id]; ok {
+			now = stored.revision
+		}
+		if r.revision != now {
+			return 0, errStale
+		}
+	}
 	t.out = out
-	return nil
+	t.revision++
+	return t.revision, nil
 }
 
 func (t *memorySession) commit(context.Context) error {
@@ -262,6 +293,7 @@ func (t *memorySession) commit(context.Context) error {
 		}
 	}
 	for _, r := range t.out.rows {
+		r.revision = t.revision
 		t.rows[r.id] = &r.record
 	}
 	for _, e := range t.out.entries {

@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,11 +29,18 @@ type shape struct {
 	columns, columnTypes         []string
 	side, sideKey, ledger        string
 	sideColumns                  []string
+	waits                        bool
 	sideTypes                    []string
 }
 
 func shapeOf[S, V any](t Table[S, V]) shape {
-	s := shape{service: t.Service, name: t.Name, history: t.HistoryTable, sums: t.SumsTable}
+	s := shape{service: t.Service, name: t.Name, waits: t.Waits != nil}
+	if t.History != nil {
+		s.history = t.HistoryTable
+	}
+	if t.Sums != nil {
+		s.sums = t.SumsTable
+	}
 	for _, c := range t.Columns {
 		s.columns, s.columnTypes = append(s.columns, c.Name), append(s.columnTypes, c.Type)
 	}
@@ -63,33 +73,63 @@ const (
 	asidePatience = time.Second
 )
 
-// planByIndex keeps the planner to what is right for large tables. A prepared statement's plan
-// is made when its table may be empty, and kept while it fills: the plan for an empty
-// table reads all of it. Every statement here finds rows by their key.
-const planByIndex = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL plan_cache_mode = force_generic_plan"
+// limits sets a transaction's limits, and tells its time. They are set for the transaction alone,
+// because a pooler in transaction mode hands the session to somebody else afterwards.
+//
+// The planner is kept to what is right for large tables. A prepared statement's plan is made when
+// its table may be empty, and kept while it fills: the plan for an empty table reads all of it. Every
+// statement here finds rows by their key.
+func limits(lock time.Duration) string {
+	settings := []struct {
+		name, value string
+	}{
+		{"lock_timeout", milliseconds(lock)},
+		{"statement_timeout", milliseconds(transactionLimit)},
+		{"idle_in_transaction_session_timeout", milliseconds(transactionLimit)},
+		{"enable_seqscan", "off"},
+		{"enable_hashjoin", "off"},
+		{"enable_mergejoin", "off"},
+		{"plan_cache_mode", "force_generic_plan"},
+	}
+	calls := make([]string, len(settings))
+	for i, s := range settings {
+		calls[i] = fmt.Sprintf("set_config('%s', '%s', true)", s.name, s.value)
+	}
+	return "SELECT now(), concat(" + strings.Join(calls, ", ") + ")"
+}
 
-// begin starts a transaction with its limits. They are set for the transaction alone, because
-// a pooler in transaction mode hands the session to somebody else afterwards.
-func (p *postgres) begin(ctx context.Context, opts lockOptions) (session, error) {
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+var (
+	ordinaryLimits = limits(lockPatience)
+	asideLimits    = limits(asidePatience)
+)
+
+func (p *postgres) begin(ctx context.Context, opts lockOptions) (_ session, now time.Time, err error) {
+	set := ordinaryLimits
+	if opts.wait {
+		set = asideLimits
+	}
+	// Preparing takes a connection of its own: not while the transaction holds one.
+	stmt, err := p.stmts.get(ctx, set)
+	if err != nil {
+		return nil, now, fmt.Errorf("prepare the transaction's limits: %w", err)
+	}
 	tx, err := p.db.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, fmt.Errorf("begin: %w", err)
+		return nil, now, fmt.Errorf("begin: %w", err)
 	}
-	patience := lockPatience
-	if opts.wait {
-		patience = asidePatience
+	calls := context.WithoutCancel(ctx)
+	if err := tx.StmtContext(calls, stmt).QueryRowContext(calls).Scan(&now, new(string)); err != nil {
+		return nil, now, errors.Join(fmt.Errorf("set the transaction's limits: %w", err), tx.Rollback())
 	}
-	limits := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d; %s",
-		patience.Milliseconds(), transactionLimit.Milliseconds(), transactionLimit.Milliseconds(), planByIndex)
-	if _, err := tx.ExecContext(ctx, limits); err != nil {
-		return nil, errors.Join(fmt.Errorf("set the transaction's limits: %w", err), tx.Rollback())
-	}
-	return &pgSession{postgres: p, opts: opts, tx: tx, run: preparedTx{ctx: ctx, tx: tx, stmts: p.stmts}}, nil
+	t := &pgSession{postgres: p, opts: opts, tx: tx, run: preparedTx{ctx: ctx, tx: tx, stmts: p.stmts}}
+	return t, now, nil
 }
 
 // load is not prepared: a plan for a table that was empty then would be kept while it fills.
 func (p *postgres) load(ctx context.Context, ids []event.OrderID) ([]record, error) {
-	rows, err := p.db.QueryContext(ctx, p.sql.load, pq.Array(ids))
+	rows, err := p.db.QueryContext(ctx, p.sql.load, uuids(ids))
 	if err != nil {
 		return nil, fmt.Errorf("read %d rows of %s: %w", len(ids), p.shape.name, err)
 	}
@@ -107,41 +147,23 @@ func (p *postgres) load(ctx context.Context, ids []event.OrderID) ([]record, err
 
 type pgSession struct {
 	*postgres
-	opts    lockOptions
-	tx      *sql.Tx
-	run     preparedTx
-	unknown map[event.OrderID]bool
+	opts lockOptions
+	tx   *sql.Tx
+	run  preparedTx
 }
 
-func (t *pgSession) insertMissing(ctx context.Context, all, create []event.OrderID, sides []string) error {
-	t.unknown = map[event.OrderID]bool{}
-	if len(all) > 0 {
-		known, err := t.knownOf(ctx, all)
-		if err != nil {
-			return fmt.Errorf("look for rows in %s: %w", t.shape.name, err)
-		}
-		for _, id := range all {
-			if !known[id] {
-				t.unknown[id] = true
-			}
-		}
-		var missing UUIDArray
-		for _, id := range create {
-			if t.unknown[id] {
-				missing = append(missing, string(id))
-				delete(t.unknown, id)
-			}
-		}
-		if len(missing) > 0 {
-			if _, err := t.run.ExecContext(ctx, t.sql.insert, missing); err != nil {
-				return fmt.Errorf("insert into %s: %w", t.shape.name, err)
-			}
-		}
+// scan runs a query that returns one row.
+func (t *pgSession) scan(query string, args []any, targets ...any) error {
+	stmt, err := t.run.stmt(query)
+	if err != nil {
+		return err
 	}
-	if len(sides) > 0 {
-		if _, err := t.run.ExecContext(ctx, t.sql.insertSides, TextArray(sides)); err != nil {
-			return fmt.Errorf("insert into %s: %w", t.shape.side, err)
-		}
+	return stmt.QueryRowContext(context.WithoutCancel(t.run.ctx), args...).Scan(targets...)
+}
+
+func (t *pgSession) insertSides(ctx context.Context, keys []string) error {
+	if err := t.exec(ctx, t.sql.insertSides, TextArray(keys)); err != nil {
+		return fmt.Errorf("insert into %s: %w", t.shape.side, err)
 	}
 	return nil
 }
@@ -152,6 +174,43 @@ func uuids(ids []event.OrderID) UUIDArray {
 		array[i] = string(id)
 	}
 	return array
+}
+
+func (t *pgSession) read(ctx context.Context, ids []event.OrderID) (map[event.OrderID]*record, error) {
+	found := make(map[event.OrderID]*record, len(ids))
+	if err := t.records(ctx, found, t.sql.read, uuids(ids)); err != nil {
+		return nil, fmt.Errorf("read rows of %s: %w", t.shape.name, err)
+	}
+	return found, nil
+}
+
+func (t *pgSession) lock(ctx context.Context, ids, create []event.OrderID) (locked, error) {
+	l := locked{rows: make(map[event.OrderID]*record, len(ids)), unknown: map[event.OrderID]bool{}}
+	query := t.sql.lock
+	if t.opts.wait {
+		query = t.sql.lockWaiting
+	}
+	if err := t.records(ctx, l.rows, query, uuids(ids), uuids(create)); err != nil {
+		return l, fmt.Errorf("lock rows of %s: %w", t.shape.name, err)
+	}
+	creates := setOf(create)
+	for _, id := range ids {
+		if l.rows[id] == nil && !creates[id] {
+			l.unknown[id] = true
+		}
+	}
+	if len(l.unknown) == 0 {
+		return l, nil
+	}
+	// They do not exist, or are held by somebody else.
+	known, err := t.knownOf(ctx, slices.Collect(maps.Keys(l.unknown)))
+	if err != nil {
+		return l, fmt.Errorf("look for rows in %s: %w", t.shape.name, err)
+	}
+	for id := range known {
+		delete(l.unknown, id)
+	}
+	return l, nil
 }
 
 func (t *pgSession) knownOf(ctx context.Context, ids []event.OrderID) (map[event.OrderID]bool, error) {
@@ -171,15 +230,11 @@ func (t *pgSession) knownOf(ctx context.Context, ids []event.OrderID) (map[event
 	return known, rows.Err()
 }
 
-func (t *pgSession) lock(ctx context.Context, ids []event.OrderID) (locked, error) {
-	l := locked{rows: make(map[event.OrderID]*record, len(ids)), unknown: t.unknown}
-	query := t.sql.lock
-	if t.opts.wait {
-		query = t.sql.lockWaiting
-	}
-	rows, err := t.run.QueryContext(ctx, query, uuids(ids))
+// records runs a query for whole rows.
+func (t *pgSession) records(ctx context.Context, into map[event.OrderID]*record, query string, args ...any) error {
+	rows, err := t.run.QueryContext(ctx, query, args...)
 	if err != nil {
-		return l, fmt.Errorf("lock rows of %s: %w", t.shape.name, err)
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -188,17 +243,17 @@ func (t *pgSession) lock(ctx context.Context, ids []event.OrderID) (locked, erro
 			id                           string
 			processed, commands, waiting []byte
 		)
-		if err := rows.Scan(&id, &r.state, &r.version, &r.said, &processed, &commands, &waiting, &r.correlationID, &l.now); err != nil {
-			return l, fmt.Errorf("read rows of %s: %w", t.shape.name, err)
+		if err := rows.Scan(&id, &r.revision, &r.state, &r.version, &r.said, &processed, &commands, &waiting, &r.correlationID); err != nil {
+			return err
 		}
 		r.id = event.OrderID(id)
 		r.processed, r.commands = splitUUIDs(processed), splitUUIDs(commands)
 		if err := (*pq.StringArray)(&r.waiting).Scan(waiting); err != nil {
-			return l, fmt.Errorf("read rows of %s: %w", t.shape.name, err)
+			return err
 		}
-		l.rows[r.id] = &r
+		into[r.id] = &r
 	}
-	return l, rows.Err()
+	return rows.Err()
 }
 
 // splitUUIDs reads Postgres's text form of a uuid[], which needs no quotes.

@@ -106,7 +106,9 @@ func (s *statements) get(ctx context.Context, query string) (*sql.Stmt, error) {
 // preparedTx is a transaction that runs every query prepared. It is what
 // Watermill's publisher gets to see of ours.
 type preparedTx struct {
-	ctx   context.Context // Watermill's publisher passes the background context: ours bounds it
+	// ctx bounds the transaction, which ends with it. Its statements need not watch it as well: the
+	// driver would start a goroutine for each. (Watermill's publisher passes the background context.)
+	ctx   context.Context
 	tx    *sql.Tx
 	stmts *statements
 }
@@ -116,7 +118,7 @@ func (p preparedTx) stmt(query string) (*sql.Stmt, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.tx.StmtContext(p.ctx, stmt), nil
+	return p.tx.StmtContext(context.WithoutCancel(p.ctx), stmt), nil
 }
 
 func (p preparedTx) ExecContext(_ context.Context, query string, args ...any) (sql.Result, error) {
@@ -124,7 +126,7 @@ func (p preparedTx) ExecContext(_ context.Context, query string, args ...any) (s
 	if err != nil {
 		return nil, err
 	}
-	return stmt.ExecContext(p.ctx, args...)
+	return stmt.ExecContext(context.WithoutCancel(p.ctx), args...)
 }
 
 func (p preparedTx) QueryContext(_ context.Context, query string, args ...any) (*sql.Rows, error) {
@@ -132,7 +134,7 @@ func (p preparedTx) QueryContext(_ context.Context, query string, args ...any) (
 	if err != nil {
 		return nil, err
 	}
-	return stmt.QueryContext(p.ctx, args...)
+	return stmt.QueryContext(context.WithoutCancel(p.ctx), args...)
 }
 
 func (p preparedTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {

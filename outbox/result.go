@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -17,6 +18,8 @@ func (w *work[S, V]) outcome() (*outcome, error) {
 		rec.state = r.good
 		out.rows = append(out.rows, rowWrite{record: rec, newIDs: r.newIDs, columns: r.columns})
 	}
+	// Every process writes rows in the same order: none waits for another that waits for it.
+	slices.SortFunc(out.rows, func(a, b rowWrite) int { return cmp.Compare(a.id, b.id) })
 	for key, n := range sums {
 		if n != 0 {
 			out.sums = append(out.sums, key.sum(n))

@@ -34,6 +34,7 @@ type Store[S, V any] struct {
 	relay   *Relay
 	effects Starter[S]
 	log     *slog.Logger
+	recent  recent
 
 	mu      sync.Mutex
 	queue   []*member[S, V]
@@ -200,7 +201,7 @@ func (s *Store[S, V]) Run(ctx context.Context) error {
 			if len(batch) == 0 {
 				break
 			}
-			s.commit(ctx, batch, lockOptions{})
+			s.commit(ctx, batch, lockOptions{optimistic: s.optimistic(batch)})
 		}
 	}
 }

@@ -106,7 +106,7 @@ type fixture struct {
 	wrap func(commit func(do func() error) error)
 }
 
-func start(t *testing.T, s *Store[basket, level]) {
+func start[V any](t *testing.T, s *Store[basket, V]) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -164,9 +164,9 @@ type faulty struct {
 	commit func(do func() error) error
 }
 
-func (b faulty) begin(ctx context.Context, o lockOptions) (session, error) {
-	s, err := b.backend.begin(ctx, o)
-	return faultySession{s, b.commit}, err
+func (b faulty) begin(ctx context.Context, o lockOptions) (session, time.Time, error) {
+	s, now, err := b.backend.begin(ctx, o)
+	return faultySession{s, b.commit}, now, err
 }
 
 type faultySession struct {

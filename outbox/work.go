@@ -55,24 +55,24 @@ type row[S any] struct {
 	dirty      bool
 }
 
-func newWork[S, V any](s *Store[S, V], l locked) (*work[S, V], error) {
-	w := &work[S, V]{
-		store: s, now: l.now, unknown: l.unknown,
-		rows: make(map[event.OrderID]*row[S], len(l.rows)), held: map[event.OrderID]bool{},
-		current: map[string]V{}, changed: map[string]bool{},
+func newWork[S, V any](s *Store[S, V], now time.Time) *work[S, V] {
+	return &work[S, V]{
+		store: s, now: now, rows: map[event.OrderID]*row[S]{}, unknown: map[event.OrderID]bool{},
+		held: map[event.OrderID]bool{}, current: map[string]V{}, changed: map[string]bool{},
 	}
-	for id, rec := range l.rows {
-		state, err := s.decode(id, rec.state)
-		if err != nil {
-			return nil, err
-		}
-		r := &row[S]{record: *rec, current: state, good: rec.state, wasWaiting: rec.waiting}
-		if s.table.Sums != nil {
-			r.sumsBefore = s.table.Sums(&r.current)
-		}
-		w.rows[id] = r
+}
+
+func (w *work[S, V]) add(rec *record) error {
+	state, err := w.store.decode(rec.id, rec.state)
+	if err != nil {
+		return err
 	}
-	return w, nil
+	r := &row[S]{record: *rec, current: state, good: rec.state, wasWaiting: rec.waiting}
+	if w.store.table.Sums != nil {
+		r.sumsBefore = w.store.table.Sums(&r.current)
+	}
+	w.rows[rec.id] = r
+	return nil
 }
 
 // emptyState is what a row holds that was inserted but never changed.
@@ -87,34 +87,6 @@ func (s *Store[S, V]) decode(id event.OrderID, state []byte) (S, error) {
 		return row, fmt.Errorf("%s: the row of order %s is not readable: %w", s.table.Name, id, err)
 	}
 	return row, nil
-}
-
-// keys asks the members which side rows they need, from the rows as they were locked.
-func (w *work[S, V]) keys(batch []*member[S, V]) []string {
-	var keys []string
-	for _, m := range batch {
-		if r := w.rows[m.id]; r != nil && m.keys != nil {
-			// A panic is met again, and answered, when the member is run.
-			_ = w.guard(m, func() error {
-				keys = append(keys, m.keys(&r.current)...)
-				return nil
-			})
-		}
-	}
-	return keys
-}
-
-func (w *work[S, V]) decodeSides() error {
-	for key, fields := range w.sides {
-		v := w.store.table.Side.New(key)
-		for i, target := range w.store.table.Side.Fields(&v) {
-			if err := assign(target, fields[i]); err != nil {
-				return fmt.Errorf("%s %s: %w", w.store.table.Side.Name, key, err)
-			}
-		}
-		w.current[key] = v
-	}
-	return nil
 }
 
 // run applies one member's change. It returns errHeld, or the answer for the caller.
@@ -217,7 +189,7 @@ func (r *row[S]) remember(c event.Cause) {
 	if c.Command {
 		r.commands = append(r.commands, c.ID)
 		if extra := len(r.commands) - maxCommands; extra > 0 {
-			r.commands = slices.Delete(r.commands, 0, extra)
+			r.commands = slices.Clone(r.commands[extra:]) // in place it would change a row kept in memory
 		}
 		return
 	}

@@ -1,0 +1,137 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+
+	"millrace/event"
+)
+
+// ids lists a batch's orders, and those that a member may create.
+func idsOf[S, V any](batch []*member[S, V]) (all, create []event.OrderID) {
+	for _, m := range batch {
+		if m.id == "" {
+			continue
+		}
+		all = append(all, m.id)
+		if m.create {
+			create = append(create, m.id)
+		}
+	}
+	return sorted(all), sorted(create)
+}
+
+// read takes the batch's rows from memory, and from the database what is not there, without
+// locks. Whether they are still the newest shows at the write.
+func (w *work[S, V]) read(ctx context.Context, tx session, batch []*member[S, V]) error {
+	all, create := idsOf(batch)
+	var missing []event.OrderID
+	for _, id := range all {
+		rec, ok := w.store.recent.get(id)
+		if !ok {
+			missing = append(missing, id)
+			continue
+		}
+		if err := w.add(rec); err != nil {
+			return err
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	found, err := tx.read(ctx, missing)
+	if err != nil {
+		return err
+	}
+	creates := setOf(create)
+	for _, id := range missing {
+		rec, ok := found[id]
+		switch {
+		case ok:
+		case creates[id]:
+			rec = newRecord(id)
+		default:
+			w.unknown[id] = true
+			continue
+		}
+		if err := w.add(rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lock locks what the batch needs: the orders' rows, then their side rows.
+func (w *work[S, V]) lock(ctx context.Context, tx session, batch []*member[S, V]) error {
+	var sideCreate, ledger []string
+	for _, m := range batch {
+		if m.id == "" {
+			sideCreate = append(sideCreate, m.keys(nil)...)
+			ledger = append(ledger, m.cause.ID)
+		}
+	}
+	sideCreate = sorted(sideCreate)
+	// Every row that is missing is inserted before any row is locked: the other way round, two
+	// processes whose batches overlap on new orders deadlock.
+	if len(sideCreate) > 0 {
+		if err := tx.insertSides(ctx, sideCreate); err != nil {
+			return err
+		}
+	}
+	if all, create := idsOf(batch); len(all) > 0 {
+		locked, err := tx.lock(ctx, all, create)
+		if err != nil {
+			return err
+		}
+		w.unknown = locked.unknown
+		for _, rec := range locked.rows {
+			if err := w.add(rec); err != nil {
+				return err
+			}
+		}
+	}
+	if w.store.table.Side == nil {
+		return nil
+	}
+	keys := sorted(append(w.keys(batch), sideCreate...))
+	if len(keys) == 0 {
+		return nil
+	}
+	var err error
+	if w.sides, w.sideHeld, err = tx.lockSides(ctx, keys); err != nil {
+		return err
+	}
+	w.sideAsked = setOf(keys)
+	if w.inLedger, err = tx.inLedger(ctx, ledger); err != nil {
+		return err
+	}
+	return w.decodeSides()
+}
+
+// keys asks the members which side rows they need, from the rows as they were locked.
+func (w *work[S, V]) keys(batch []*member[S, V]) []string {
+	var keys []string
+	for _, m := range batch {
+		if r := w.rows[m.id]; r != nil && m.keys != nil {
+			// A panic is met again, and answered, when the member is run.
+			_ = w.guard(m, func() error {
+				keys = append(keys, m.keys(&r.current)...)
+				return nil
+			})
+		}
+	}
+	return keys
+}
+
+func (w *work[S, V]) decodeSides() error {
+	for key, fields := range w.sides {
+		v := w.store.table.Side.New(key)
+		for i, target := range w.store.table.Side.Fields(&v) {
+			if err := assign(target, fields[i]); err != nil {
+				return fmt.Errorf("%s %s: %w", w.store.table.Side.Name, key, err)
+			}
+		}
+		w.current[key] = v
+	}
+	return nil
+}

@@ -1,0 +1,224 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"millrace/event"
+)
+
+// sideless is the baskets' table without side rows, which are always locked.
+func sideless() Table[basket, None] {
+	return Table[basket, None]{
+		Service: basketTable.Service, Name: basketTable.Name, New: basketTable.New, Waits: basketTable.Waits,
+		Columns: basketTable.Columns, History: basketTable.History, HistoryTable: basketTable.HistoryTable,
+		Sums: basketTable.Sums, SumsTable: basketTable.SumsTable,
+	}
+}
+
+// begun counts a store's transactions by how they began.
+type begun struct {
+	backend
+	optimistic, locking atomic.Int64
+}
+
+func (b *begun) begin(ctx context.Context, opts lockOptions) (tx session, now time.Time, err error) {
+	if opts.optimistic {
+		b.optimistic.Add(1)
+	} else {
+		b.locking.Add(1)
+	}
+	return b.backend.begin(ctx, opts)
+}
+
+func sidelessStore(t *testing.T, db *sql.DB) (*Store[basket, None], *begun) {
+	t.Helper()
+	s := NewPostgres(db, sideless(), Options{})
+	b := &begun{backend: s.backend}
+	s.backend = b
+	return s, b
+}
+
+// Several stores on one table, as replicas have it, each with rows of the others in its memory:
+// nothing is lost, nothing is done twice, and the versions of what was said are contiguous.
+func TestReplicasThatTrustTheirMemoryLoseNothing(t *testing.T) {
+	db := migrated(t)
+	const replicas, orders, rounds = 3, 40, 15
+	stores := make([]*Store[basket, None], replicas)
+	for i := range stores {
+		stores[i], _ = sidelessStore(t, db)
+		start(t, stores[i])
+	}
+	ids := make([]event.OrderID, orders)
+	for i := range ids {
+		ids[i] = newOrder()
+	}
+	for range rounds {
+		for _, s := range stores { // as if each had been alone for long
+			s.recent.mu.Lock()
+			s.recent.lockUntil = s.recent.lockUntil.Add(-contested)
+			s.recent.mu.Unlock()
+		}
+		var updates sync.WaitGroup
+		for _, id := range ids {
+			cause := uuid.NewString()
+			for i, s := range stores {
+				updates.Go(func() { must(t, s.Update(fresh(t.Context()), id, count)) })
+				if i < 2 { // one message, delivered to two of them
+					updates.Go(func() { must(t, s.Update(because(t.Context(), cause), id, count)) })
+				}
+			}
+		}
+		updates.Wait()
+	}
+	const each = rounds * (replicas + 1)
+	var rows, wrong, entries, gaps int
+	scan(t, db, fmt.Sprintf(`SELECT count(*), count(*) FILTER (WHERE (state->>'n')::int <> %[1]d OR said <> %[1]d OR version <> %[1]d OR cardinality(processed) <> %[1]d) FROM basket.rows`, each), &rows, &wrong)
+	scan(t, db, `SELECT count(*) FROM basket.history`, &entries)
+	said := map[string]int{}
+	for _, r := range (inPostgres{db}).outbox(t) {
+		said[string(r.Key)]++
+		if headerOf(r, HeaderOrderVersion) != strconv.Itoa(said[string(r.Key)]) {
+			gaps++
+		}
+	}
+	if rows != orders || wrong != 0 || entries != orders*each || gaps != 0 {
+		t.Errorf("%d rows, %d of them wrong, %d history entries (want %d), %d events whose version is not the next", rows, wrong, entries, orders*each, gaps)
+	}
+}
+
+// A store alone neither locks nor reads what it wrote itself. Once somebody else has written a row
+// it locks for a while.
+func TestAStoreLocksOnlyWhileItIsNotAlone(t *testing.T) {
+	db := migrated(t)
+	s, begun := sidelessStore(t, db)
+	start(t, s)
+	id := newOrder()
+	for range 3 {
+		must(t, s.Update(fresh(t.Context()), id, count))
+	}
+	if o, l := begun.optimistic.Load(), begun.locking.Load(); o != 3 || l != 0 {
+		t.Fatalf("%d optimistic transactions and %d that lock; want 3 and 0", o, l)
+	}
+	// An operator's hand, which knows nothing of versions.
+	_, err := db.ExecContext(t.Context(), `UPDATE basket.rows SET state = jsonb_set(state::jsonb, '{n}', '100')::json`)
+	must(t, err)
+	for range 2 {
+		must(t, s.Update(fresh(t.Context()), id, count))
+	}
+	if o, l := begun.optimistic.Load(), begun.locking.Load(); o != 4 || l != 2 {
+		t.Errorf("%d optimistic transactions and %d that lock; want 4 and 2", o, l)
+	}
+	if row, _, err := s.Load(t.Context(), id); err != nil || row.N != 102 {
+		t.Errorf("row %+v, %v; want N 102: what the operator wrote was lost", row, err)
+	}
+}
+
+// A row that somebody else inserts between the look and the write is found, not overwritten.
+func TestARowThatAppearsMeanwhileIsFound(t *testing.T) {
+	db := migrated(t)
+	s, _ := sidelessStore(t, db)
+	start(t, s)
+	id := newOrder()
+	var once sync.Once
+	must(t, s.Update(fresh(t.Context()), id, func(b *basket) ([]event.Event, error) {
+		once.Do(func() {
+			_, err := db.ExecContext(t.Context(), `INSERT INTO basket.rows (order_id, state) VALUES ($1, '{"n": 41}')`, string(id))
+			must(t, err)
+		})
+		return count(b)
+	}))
+	if row, _, err := s.Load(t.Context(), id); err != nil || row.N != 42 {
+		t.Errorf("row %+v, %v; want N 42", row, err)
+	}
+}
+
+// What a change hands out, in an answer or to an effect, is not changed by the updates that follow.
+func TestWhatAChangeHandsOutStaysAsItWas(t *testing.T) {
+	forBothSideless(t, func(t *testing.T, s *Store[basket, None]) {
+		id := newOrder()
+		var out []basket
+		for _, step := range []string{"a", "b"} {
+			must(t, s.Update(fresh(t.Context()), id, func(b *basket) ([]event.Event, error) {
+				if len(b.Steps) == 0 {
+					b.Steps = []string{""}
+				}
+				b.Steps[0] = step
+				out = append(out, *b)
+				return nil, nil
+			}))
+		}
+		if out[0].Steps[0] != "a" || out[1].Steps[0] != "b" {
+			t.Errorf("handed out %v", out)
+		}
+	})
+}
+
+// After a failed COMMIT it is not known what the rows are: none is taken from memory.
+func TestAfterAFailedCommitRowsAreReadAgain(t *testing.T) {
+	forBothSideless(t, func(t *testing.T, s *Store[basket, None]) {
+		id := newOrder()
+		must(t, s.Update(fresh(t.Context()), id, count))
+		var failed atomic.Bool
+		s.backend = faulty{s.backend, func(do func() error) error {
+			if failed.Swap(true) {
+				return do()
+			}
+			return errors.Join(do(), errors.New("connection reset"))
+		}}
+		must(t, s.Update(fresh(t.Context()), id, count))
+		must(t, s.Update(fresh(t.Context()), id, count))
+		if row, _, err := s.Load(t.Context(), id); err != nil || row.N != 3 {
+			t.Errorf("row %+v, %v; want N 3", row, err)
+		}
+		if !s.recent.alone() {
+			t.Error("a row was taken from memory, and was stale")
+		}
+	})
+}
+
+func forBothSideless(t *testing.T, test func(t *testing.T, s *Store[basket, None])) {
+	t.Run("memory", func(t *testing.T) {
+		s, _ := NewMemory(sideless(), Options{}, nil)
+		start(t, s)
+		test(t, s)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		s, _ := sidelessStore(t, migrated(t))
+		start(t, s)
+		test(t, s)
+	})
+}
+
+func TestWhatIsKeptOfRowsIsBounded(t *testing.T) {
+	var r recent
+	state := make([]byte, 1<<10)
+	var last event.OrderID
+	for range 4 * maxRecentBytes / len(state) {
+		last = newOrder()
+		r.keep([]rowWrite{{record: record{id: last, state: state}}}, 1)
+		kept := 0
+		for _, half := range []map[event.OrderID]*record{r.young, r.old} {
+			kept += len(half) * len(state)
+		}
+		if kept > maxRecentBytes {
+			t.Fatalf("%d bytes are kept, more than %d", kept, maxRecentBytes)
+		}
+	}
+	if _, ok := r.get(last); !ok {
+		t.Error("the row written last was forgotten")
+	}
+	r.forget()
+	if _, ok := r.get(last); ok {
+		t.Error("a row was kept that was to be forgotten")
+	}
+}
