@@ -136,19 +136,3 @@ func (p preparedTx) QueryContext(_ context.Context, query string, args ...any) (
 	}
 	return stmt.QueryContext(context.WithoutCancel(p.ctx), args...)
 }
-
-func (p preparedTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return p.tx.QueryRowContext(ctx, query, args...)
-}
-
-func (p preparedTx) Exec(query string, args ...any) (sql.Result, error) {
-	return p.ExecContext(p.ctx, query, args...)
-}
-
-func (p preparedTx) Query(query string, args ...any) (*sql.Rows, error) {
-	return p.QueryContext(p.ctx, query, args...)
-}
-
-func (p preparedTx) QueryRow(query string, args ...any) *sql.Row {
-	return p.QueryRowContext(p.ctx, query, args...)
-}
