@@ -103,11 +103,10 @@ func (s *statements) get(ctx context.Context, query string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
-// preparedTx is a transaction that runs every query prepared. It is what
-// Watermill's publisher gets to see of ours.
+// preparedTx is a transaction that runs every query prepared.
 type preparedTx struct {
 	// ctx bounds the transaction, which ends with it. Its statements need not watch it as well: the
-	// driver would start a goroutine for each. (Watermill's publisher passes the background context.)
+	// driver would start a goroutine for each.
 	ctx   context.Context
 	tx    *sql.Tx
 	stmts *statements
