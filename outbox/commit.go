@@ -37,6 +37,9 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 			}
 			return held
 		}
+		if errors.Is(err, errFromMemory) {
+			continue // the rows in question have been forgotten
+		}
 		kind := kindOf(err)
 		if kind != lockTimeout {
 			s.recent.forget()
@@ -159,13 +162,20 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 	if err != nil {
 		return nil, nil, err
 	}
+	var refused []event.OrderID
 	for _, m := range batch {
 		switch outcome := w.run(m); {
 		case errors.Is(outcome, errHeld):
 			held = append(held, m)
+		case outcome != nil && w.isFromMemory(m.id):
+			refused = append(refused, m.id)
 		default:
 			answers = append(answers, answer[S, V]{m, outcome})
 		}
+	}
+	if len(refused) > 0 {
+		s.recent.drop(refused)
+		return nil, nil, errFromMemory
 	}
 	out, err := w.outcome()
 	if err != nil {

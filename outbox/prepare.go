@@ -35,6 +35,7 @@ func (w *work[S, V]) read(ctx context.Context, tx session, batch []*member[S, V]
 		if err := w.add(rec); err != nil {
 			return err
 		}
+		w.rows[id].fromMemory = true
 	}
 	if len(missing) == 0 {
 		return nil
@@ -59,6 +60,11 @@ func (w *work[S, V]) read(ctx context.Context, tx session, batch []*member[S, V]
 		}
 	}
 	return nil
+}
+
+func (w *work[S, V]) isFromMemory(id event.OrderID) bool {
+	r := w.rows[id]
+	return r != nil && r.fromMemory
 }
 
 // lock locks what the batch needs: the orders' rows, then their side rows.

@@ -23,7 +23,8 @@ const (
 
 // recent is the rows a store wrote last, as they were committed. It saves reading and locking
 // them: what is written next is compared with what the database has by then. So it need not
-// be right, only nearly always.
+// be right, only nearly always. What is refused, which writes nothing, is asked once more on a row
+// that was read.
 //
 // States are kept as JSON and decoded for each batch: what a change works on is its own, and may
 // leave it, in an answer or a claim.
@@ -86,6 +87,19 @@ func (r *recent) put(rec *record) {
 
 func (r *record) bytes() int {
 	return recordOverhead + len(r.state) + idBytes*(len(r.processed)+len(r.commands))
+}
+
+// drop forgets some rows.
+func (r *recent) drop(ids []event.OrderID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		if rec, ok := r.young[id]; ok {
+			r.size -= rec.bytes()
+			delete(r.young, id)
+		}
+		delete(r.old, id)
+	}
 }
 
 // forget drops all: after an error it is not known what was committed, or by which server.

@@ -142,6 +142,39 @@ func TestARowThatAppearsMeanwhileIsFound(t *testing.T) {
 	}
 }
 
+// A refusal writes nothing, so no version check shows that it was decided on an old row: the row was
+// this store's last, somebody else has written it since, and this store never does again.
+func TestNothingIsRefusedForWhatOnlyMemorySays(t *testing.T) {
+	db := migrated(t)
+	mine, begun := sidelessStore(t, db)
+	theirs, _ := sidelessStore(t, db)
+	start(t, mine)
+	start(t, theirs)
+	id, other := newOrder(), newOrder()
+	must(t, mine.Update(fresh(t.Context()), id, count))
+	must(t, mine.Update(fresh(t.Context()), other, count))
+	must(t, theirs.Update(fresh(t.Context()), id, count))
+	errEarly := errors.New("too early")
+	second := func(b *basket) ([]event.Event, error) {
+		if b.N < 2 {
+			return nil, errEarly
+		}
+		return nil, nil
+	}
+	if err := mine.UpdateExisting(fresh(t.Context()), id, second); err != nil {
+		t.Errorf("%v, though the other store has written what this waits for", err)
+	}
+	before := begun.optimistic.Load()
+	for range 2 {
+		if err := mine.UpdateExisting(fresh(t.Context()), other, second); !errors.Is(err, errEarly) {
+			t.Errorf("%v, want a refusal", err)
+		}
+	}
+	if n, l := begun.optimistic.Load()-before, begun.locking.Load(); n != 3 || l != 0 {
+		t.Errorf("two refusals took %d optimistic transactions and all %d that lock; want 3 (the first looked twice) and 0", n, l)
+	}
+}
+
 // What a change hands out, in an answer or to an effect, is not changed by the updates that follow.
 func TestWhatAChangeHandsOutStaysAsItWas(t *testing.T) {
 	forBothSideless(t, func(t *testing.T, s *Store[basket, None]) {

@@ -53,6 +53,7 @@ type row[S any] struct {
 	sums       []Sum
 	columns    []string // in the order of Table.Columns
 	dirty      bool
+	fromMemory bool // not read in this transaction: it may not be the newest
 }
 
 func newWork[S, V any](s *Store[S, V], now time.Time) *work[S, V] {
