@@ -16,12 +16,13 @@ import (
 	"millrace/event"
 )
 
-// sideless is the baskets' table without side rows, which are always locked.
+// sideless is the baskets' table without side rows, which are always locked, and without history,
+// whose key would refuse a change of a stale row: here the comparison alone has to.
 func sideless() Table[basket, None] {
 	return Table[basket, None]{
 		Service: basketTable.Service, Name: basketTable.Name, New: basketTable.New, Waits: basketTable.Waits,
-		Columns: basketTable.Columns, History: basketTable.History, HistoryTable: basketTable.HistoryTable,
-		Sums: basketTable.Sums, SumsTable: basketTable.SumsTable,
+		Columns: basketTable.Columns,
+		Sums:    basketTable.Sums, SumsTable: basketTable.SumsTable,
 	}
 }
 
@@ -81,9 +82,8 @@ func TestReplicasThatTrustTheirMemoryLoseNothing(t *testing.T) {
 		updates.Wait()
 	}
 	const each = rounds * (replicas + 1)
-	var rows, wrong, entries, gaps int
+	var rows, wrong, gaps int
 	scan(t, db, fmt.Sprintf(`SELECT count(*), count(*) FILTER (WHERE (state->>'n')::int <> %[1]d OR said <> %[1]d OR version <> %[1]d OR cardinality(processed) <> %[1]d) FROM basket.rows`, each), &rows, &wrong)
-	scan(t, db, `SELECT count(*) FROM basket.history`, &entries)
 	said := map[string]int{}
 	for _, r := range (inPostgres{db}).outbox(t) {
 		said[string(r.Key)]++
@@ -91,8 +91,8 @@ func TestReplicasThatTrustTheirMemoryLoseNothing(t *testing.T) {
 			gaps++
 		}
 	}
-	if rows != orders || wrong != 0 || entries != orders*each || gaps != 0 {
-		t.Errorf("%d rows, %d of them wrong, %d history entries (want %d), %d events whose version is not the next", rows, wrong, entries, orders*each, gaps)
+	if rows != orders || wrong != 0 || gaps != 0 {
+		t.Errorf("%d rows, %d of them wrong, %d events whose version is not the next", rows, wrong, gaps)
 	}
 }
 
