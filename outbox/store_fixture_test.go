@@ -106,7 +106,7 @@ type fixture struct {
 	wrap func(commit func(do func() error) error)
 }
 
-func start[V any](t *testing.T, s *Store[basket, V]) {
+func start[V any](t testing.TB, s *Store[basket, V]) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -134,7 +134,7 @@ func forBoth(t *testing.T, test func(t *testing.T, f *fixture)) {
 	})
 }
 
-func migrated(t *testing.T) *sql.DB {
+func migrated(t testing.TB) *sql.DB {
 	t.Helper()
 	db := testserver.Postgres(t)
 	if err := Migrate(t.Context(), db, Schema, Migrations()); err != nil {
