@@ -46,8 +46,8 @@ SELECT * FROM locked UNION ALL SELECT * FROM inserted`, s.name, emptyState, colu
 	for i, c := range s.sideColumns {
 		types, set[i] = append(types, s.sideTypes[i]), fmt.Sprintf("%s = d.%s", c, c)
 	}
-	q.updateSides = fmt.Sprintf("UPDATE %s t SET %s FROM %s AS d(%s) WHERE t.%s = d.%s",
-		s.side, strings.Join(set, ", "), p.joined(types), sideColumns, s.sideKey, s.sideKey)
+	q.updateSides = fmt.Sprintf("UPDATE %s t SET %s FROM %s AS d(%s) WHERE %s",
+		s.side, strings.Join(set, ", "), p.unnest(types), sideColumns, sameKey(s.sideKey))
 	q.inLedger = fmt.Sprintf("SELECT id FROM %s WHERE id = ANY($1::uuid[])", s.ledger)
 	q.ledger = fmt.Sprintf("INSERT INTO %s (id, key, state, correlation_id, at) SELECT *, now() FROM unnest($1::uuid[], $2::text[], $3::json[], $4::text[])", s.ledger)
 	return q
@@ -66,13 +66,10 @@ func (p *parameters) unnest(types []string) string {
 	return "unnest(" + strings.Join(list, ", ") + ")"
 }
 
-// joined is unnest for a join with a table. The LIMIT cuts nothing off: it makes the planner expect
-// one row, and so look each row up by its key, however small the table is at the moment. A plan that
-// compares everything with everything would be kept while the table fills.
-func (p *parameters) joined(types []string) string {
-	first := *p + 1
-	return fmt.Sprintf("(SELECT * FROM %s LIMIT cardinality($%d))", p.unnest(types), first)
-}
+// sameKey is an equality that the planner can use in one way only: to look up each row of d by the
+// first column of t's key. A plan is kept while its table fills, and to one made for a nearly empty
+// table it seems as good to read all of it and compare everything with everything.
+func sameKey(column string) string { return fmt.Sprintf("t.%[1]s = ANY(ARRAY[d.%[1]s])", column) }
 
 // writeQuery writes rows, what they wait for, their history and their sums: one statement, so that
 // an idle system waits for one answer instead of six. Parts that have nothing to do cost little.
@@ -100,14 +97,15 @@ func writeQuery(s shape) string {
 	ON CONFLICT DO NOTHING RETURNING 1
 ), updated AS (
 	UPDATE %s t SET %s, updated_at = now() FROM %s AS d(%s, revision)
-	WHERE t.order_id = d.order_id AND t.xmin = d.revision RETURNING 1
-)`, s.name, list, strings.Join(values, ", "), p.unnest(types), list, s.name, strings.Join(set, ", "), p.joined(append(types, "xid")), list)
+	WHERE %s AND t.xmin = d.revision RETURNING 1
+)`, s.name, list, strings.Join(values, ", "), p.unnest(types), list, s.name, strings.Join(set, ", "), p.unnest(append(types, "xid")), list, sameKey("order_id"))
 	if s.waits {
 		service := pq.QuoteLiteral(s.service)
+		// The service is made an expression so that no index is found by it alone.
 		fmt.Fprintf(&b, `, ended AS (
-	DELETE FROM millrace.waits w USING %s AS d(order_id, step)
-	WHERE w.service = %s AND w.order_id = d.order_id AND w.step = d.step
-)`, p.joined([]string{"uuid", "text"}), service)
+	DELETE FROM millrace.waits t USING %s AS d(order_id, step)
+	WHERE %s AND t.step = d.step AND t.service || '' = %s
+)`, p.unnest([]string{"uuid", "text"}), sameKey("order_id"), service)
 		// A wait that was handed to the executor is written claimed: due again only when the lease of
 		// that claim is over, which begins when the wait is due.
 		fmt.Fprintf(&b, `, started AS (
