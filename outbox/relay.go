@@ -148,6 +148,10 @@ func (r *Relay) work(ctx context.Context) {
 			pause(ctx, retry.NextBackOff(), nil)
 		case err != nil:
 			s.wholeAt = time.Time{} // acknowledged rows whose deletion failed lie below where the relay reads
+			if ctx.Err() == nil {
+				s.distrust()
+				r.handed.setOpen(true)
+			}
 			database.note(ctx, err)
 			r.metrics.failures.WithLabelValues("database").Inc()
 			pause(ctx, retry.NextBackOff(), nil)
@@ -314,6 +318,13 @@ func (r *Relay) probe(ctx context.Context, s *shift) error {
 		r.log.InfoContext(ctx, "events that were held back got through", "keys", through)
 	}
 	return nil
+}
+
+// distrust forgets what is known of the table. After an error it may be another server's: one that was
+// promoted without the last rows gives their ids to others, which must not pass for seen, nor be
+// deleted for published.
+func (s *shift) distrust() {
+	*s = shift{broker: s.broker, done: removal{running: s.done.running}}
 }
 
 // begin decides where the next page begins, if a look from zero is due.
