@@ -141,6 +141,7 @@ func Retry(cfg RetryConfig) message.HandlerMiddleware {
 				if stopping(ctx, err) || permanent(err) || tries >= cfg.Tries {
 					return nil, f
 				}
+				transport.GiveWay(ctx)
 				slog.WarnContext(ctx, "a message failed; trying again", "attempt", f.attempts, "in", pause, "error", err)
 				jittered := pause/2 + rand.N(pause/2+1)
 				select {

@@ -12,6 +12,8 @@ type InFlight interface {
 	Delivery() Delivery
 	// Settle ends the delivery: done, or to come again. Only the first answer counts.
 	Settle(done bool)
+	// GiveWay lets another message into a handler's hands besides this one, which will be there for long.
+	GiveWay()
 	// Within is a context that many messages share: it ends at the earliest after limit, and
 	// an eighth of limit later at the latest; and when the message is taken away, but
 	// not when it is settled.
@@ -44,6 +46,15 @@ type Settler interface {
 func Settle(ctx context.Context, done bool) {
 	if m := inFlight(ctx); m != nil {
 		m.Settle(done)
+	}
+}
+
+// GiveWay says that the message with that context waits, before it is tried again for
+// instance. A subscriber that bounds the messages in hand hands out another one meanwhile: those
+// that wait for the same thing shall not hold up all others. Calling it again changes nothing.
+func GiveWay(ctx context.Context) {
+	if m := inFlight(ctx); m != nil {
+		m.GiveWay()
 	}
 }
 

@@ -18,6 +18,7 @@ type hand struct {
 	item    *item
 	attempt int
 	scope   *scope
+	counted bool // among the member's messages in hand; its partition's mutex guards it
 
 	mu   sync.Mutex
 	done chan struct{} // made at the first look
@@ -38,7 +39,7 @@ func (p *Partition) give(it *item, sub *subscription) (*hand, *message.Message) 
 		p.scope = newScope(sub)
 	}
 	it.attempts++
-	h := &hand{item: it, attempt: it.attempts, scope: p.scope}
+	h := &hand{item: it, attempt: it.attempts, scope: p.scope, counted: true}
 	it.hand = h
 	p.running.Add(1)
 	sub.running.Add(1)
@@ -59,8 +60,24 @@ func (h *hand) release() bool {
 	h.end()
 	h.item.partition.running.Done()
 	h.scope.sub.running.Done()
-	<-h.scope.sub.hands
+	h.makeRoom()
 	return true
+}
+
+// makeRoom lets the member hand out another message; the partition's mutex is held.
+func (h *hand) makeRoom() {
+	if h.counted {
+		h.counted = false
+		<-h.scope.sub.hands
+	}
+}
+
+// GiveWay implements transport.InFlight.
+func (h *hand) GiveWay() {
+	p := h.item.partition
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h.makeRoom()
 }
 
 // withdraw takes back what reached no handler.

@@ -14,7 +14,8 @@ import (
 // maxInHand bounds the messages of one member in handlers' hands. Each has a goroutine with
 // its stack, which the garbage collector reads in every cycle: a backlog must not start
 // one for each message that waits. It is two of the store's largest batches: one being
-// written, the next one gathering.
+// written, the next one gathering. Those that wait to be tried again do not count, else they
+// could keep out all others; the partitions' limits bound them.
 const maxInHand = 1000
 
 // ErrClosed is returned by Subscribe after Close.
