@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -83,6 +85,12 @@ func (p *kafkaProxy) pumpConnection(client, server net.Conn) {
 		mu        sync.Mutex
 		swallowed = map[uint32]kafkaRequest{} // by correlation id
 	)
+	answer := func(packet []byte) error { // both directions may have one
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := client.Write(packet)
+		return err
+	}
 	there := func() error {
 		for r := bufio.NewReader(client); ; {
 			packet, err := readKafka(r)
@@ -94,6 +102,16 @@ func (p *kafkaProxy) pumpConnection(client, server net.Conn) {
 			case cutBefore:
 				p.hits.Add(1)
 				return errCut
+			case refuse:
+				refusal, err := refusalOf(packet)
+				if err != nil {
+					return err
+				}
+				if err := answer(refusal); err != nil {
+					return err
+				}
+				p.hits.Add(1)
+				continue
 			case cutAfter:
 				mu.Lock()
 				swallowed[binary.BigEndian.Uint32(packet[8:])] = asked
@@ -119,12 +137,46 @@ func (p *kafkaProxy) pumpConnection(client, server net.Conn) {
 				}
 				return errCut
 			}
-			if _, err := client.Write(packet); err != nil {
+			if err := answer(packet); err != nil {
 				return err
 			}
 		}
 	}
 	both(client, server, there, back)
+}
+
+// refusalOf is the answer of a broker that could not commit any of the offsets it was sent. To cut
+// the connection instead would end the member's heartbeats with it, and the group would never rest.
+func refusalOf(packet []byte) ([]byte, error) {
+	asked := kmsg.NewPtrOffsetCommitRequest()
+	if key := kmsg.Key(binary.BigEndian.Uint16(packet[4:])); key != kmsg.OffsetCommit {
+		return nil, fmt.Errorf("%s cannot be refused here, only OffsetCommit", key.Name())
+	}
+	asked.SetVersion(int16(binary.BigEndian.Uint16(packet[6:])))
+	const beforeClientID = 4 + 2 + 2 + 4 // length, key, version, correlation id
+	clientID := max(0, int(int16(binary.BigEndian.Uint16(packet[beforeClientID:]))))
+	body := packet[beforeClientID+2+clientID:]
+	head := append([]byte{0, 0, 0, 0}, packet[8:12]...)
+	if asked.IsFlexible() {
+		body, head = body[1:], append(head, 0) // the headers' tags, of which there are none
+	}
+	if err := asked.ReadFrom(body); err != nil {
+		return nil, fmt.Errorf("read an OffsetCommit: %w", err)
+	}
+	refusal := kmsg.NewPtrOffsetCommitResponse()
+	refusal.SetVersion(asked.GetVersion())
+	for _, topic := range asked.Topics {
+		refused := kmsg.OffsetCommitResponseTopic{Topic: topic.Topic, TopicID: topic.TopicID}
+		for _, partition := range topic.Partitions {
+			refused.Partitions = append(refused.Partitions, kmsg.OffsetCommitResponseTopicPartition{
+				Partition: partition.Partition, ErrorCode: kerr.UnknownServerError.Code,
+			})
+		}
+		refusal.Topics = append(refusal.Topics, refused)
+	}
+	whole := refusal.AppendTo(head)
+	binary.BigEndian.PutUint32(whole, uint32(len(whole)-4))
+	return whole, nil
 }
 
 // carriedOut tells whether a broker that was asked to keep records says that it has.

@@ -20,6 +20,8 @@ const (
 	cutBefore
 	// cutAfter: the server does what it was asked for; the connection ends instead of the answer.
 	cutAfter
+	// refuse: the server never sees the request; the proxy answers that it failed.
+	refuse
 )
 
 // proxy stands between a router and a server, and passes each connection to pump.

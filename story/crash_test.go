@@ -202,7 +202,7 @@ func (n *node) lags() (map[partitionOf]float64, error) {
 func TestCrashAfterEffectBeforeOffset(t *testing.T) {
 	t.Parallel()
 	s := openCrashing(t, nil)
-	s.kafka.when(every(1, cutBefore, func(k kmsg.Key) bool { return k == kmsg.OffsetCommit }))
+	s.kafka.when(every(1, refuse, func(k kmsg.Key) bool { return k == kmsg.OffsetCommit }))
 	r := s.startCrowd(ordersPerPoint, 0)
 	r.allEnd()
 	var before []*kgo.Record
@@ -241,7 +241,7 @@ func TestCrashAfterEffectBeforeOffset(t *testing.T) {
 	if again < len(before) {
 		t.Errorf("%d messages were handled after the restart, want %d at least", again, len(before))
 	}
-	t.Logf("%d commits of offsets were cut off, %d messages were handled again", s.kafka.hits.Load(), again)
+	t.Logf("%d commits of offsets were refused, %d messages were handled again", s.kafka.hits.Load(), again)
 }
 
 const (
