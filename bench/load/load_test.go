@@ -240,4 +240,8 @@ func TestLatencyIsReadFromTheHistory(t *testing.T) {
 	if _, err := c.Latency(t.Context(), begin.Add(-time.Hour), begin.Add(-time.Minute)); err == nil {
 		t.Error("a latency of no orders")
 	}
+	execute(t, c.DB, `DELETE FROM orders.history WHERE data->>'status' = 'PAID' AND order_id = (SELECT max(order_id::text)::uuid FROM orders.history)`)
+	if l, err := c.Latency(t.Context(), begin, begin.Add(time.Hour)); err == nil {
+		t.Errorf("%+v, though an order was never paid", l)
+	}
 }
