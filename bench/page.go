@@ -118,7 +118,10 @@ func (r report) method(p *page) {
 	p.line("7. Latencies are taken from the database's clock: from the start of the transaction that accepted the order to the start of the one that made it PAID. The load is open: an order is sent when it is due, whether or not the last one was answered.")
 	p.line("8. At saturation the number of orders that are under way at once is bounded, the same on both sides; counted are orders that became final.")
 	p.line("9. Medians over the rounds; the worst pair is our worst round beside their best.")
-	p.line("10. Before each round the rate of fsyncs is measured, for it bounds what a transaction per message can reach.\n")
+	p.line("10. Before each round the rate of fsyncs is measured, for it bounds what a transaction per message can reach.")
+	p.line("11. What weighs on the opponent by its nature: it handles one message of a partition at a time, so more partitions would give it more transactions at once; and it publishes events one by one, each of which the embedded broker syncs to its disk (SyncWrites), as Apache Kafka does not.")
+	p.line("12. A call to the outside (a charge, a notice) is never made inside a transaction, on either side: the opponent commits before it and again with its answer.")
+	p.line("13. `hot_sku`'s opponents are SQL by hand, without Watermill: statement by statement (*stock*), and all in one statement (*stock tuned*).\n")
 }
 
 func (r report) spreadTable(p *page) {
