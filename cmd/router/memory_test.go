@@ -13,8 +13,9 @@ func TestTheCollectorsPaceFollowsWhatIsInUse(t *testing.T) {
 		heap, stacks uint64
 		want         int
 	}{
-		{0, 0, maxGCPercent},
-		{12 * mb, 2 * mb, maxGCPercent},
+		{0, 0, minGCPercent},
+		{12 * mb, 2 * mb, minGCPercent},
+		{28 * mb, 4 * mb, maxGCPercent},
 		{60 * mb, 20 * mb, 160},
 		{104 * mb, 0, minGCPercent},
 		{memoryTarget, 0, minGCPercent},
