@@ -24,7 +24,8 @@ import (
 //	created_at     timestamptz NOT NULL DEFAULT now()
 //	updated_at     timestamptz NOT NULL DEFAULT now()
 //
-// Give it fillfactor 80 or less, and keep indexes off columns that change often.
+// Give it a fillfactor of 40, so that new versions of a row find room in its page, and keep
+// indexes off columns that change.
 type Table[S, V any] struct {
 	// Service is the service's name: "order".
 	Service string

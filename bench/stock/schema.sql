@@ -30,7 +30,7 @@ CREATE TABLE orders.orders (
     updated_at     timestamptz NOT NULL DEFAULT now(),
     customer_id    text,
     status         text
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX orders_newest ON orders.orders (created_at, order_id);
 CREATE INDEX orders_of_customer ON orders.orders (customer_id, created_at, order_id);
 CREATE TABLE orders.history (
@@ -53,7 +53,7 @@ CREATE TABLE payments.payments (
     correlation_id text        NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT now(),
     updated_at     timestamptz NOT NULL DEFAULT now()
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
 
 CREATE SCHEMA inventory;
 CREATE TABLE inventory.reservations (
@@ -85,7 +85,7 @@ CREATE TABLE shipping.shipments (
     correlation_id text        NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT now(),
     updated_at     timestamptz NOT NULL DEFAULT now()
-) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_delay = 0);
 
 CREATE SCHEMA notification;
 CREATE TABLE notification.orders (
@@ -96,7 +96,7 @@ CREATE TABLE notification.orders (
     created_at     timestamptz NOT NULL DEFAULT now(),
     updated_at     timestamptz NOT NULL DEFAULT now(),
     customer_id    text
-) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX orders_by_customer ON notification.orders (left(customer_id, 128), created_at);
 
 CREATE SCHEMA analytics;
@@ -107,7 +107,7 @@ CREATE TABLE analytics.orders (
     correlation_id text        NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT now(),
     updated_at     timestamptz NOT NULL DEFAULT now()
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_delay = 0);
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_delay = 0);
 -- Appended to, and added up by whoever asks: an upsert of one row per sum would make all
 -- orders wait for each other's commits.
 CREATE TABLE analytics.deltas (
