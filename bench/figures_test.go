@@ -35,6 +35,20 @@ func TestTheWorstPairIsOurWorstBesideTheirBest(t *testing.T) {
 	}
 }
 
+func TestOfAWatchedQuotientMoreIsBetter(t *testing.T) {
+	if f := Between("hot_sku.tuned", []float64{40, 30}, []float64{10, 12}); f.WorstPair != 2.5 || f.Goal != "" || !f.Reached {
+		t.Errorf("the worst pair is our lowest beside their highest, without a goal: %+v", f)
+	}
+}
+
+func TestAnUnjudgedFigureHasNoGoal(t *testing.T) {
+	f := Between("soak.rss", []float64{50}, nil)
+	f.Unjudged = true
+	if f = Judge(f); f.Goal != "" || !f.Reached {
+		t.Errorf("its goal does not apply: %+v", f)
+	}
+}
+
 func TestAFigureIsJudgedOnWhatItsGoalSpeaksOf(t *testing.T) {
 	for _, c := range []struct {
 		figure  Figure

@@ -112,7 +112,7 @@ func (r report) method(p *page) {
 	p.line("1. Every scenario runs its sides in turn (ours, theirs, ours, theirs …), rounds: %d; the soak once.", r.results.Run.Rounds)
 	p.line("2. Both sides stand on the same Postgres and the same broker: `fsync` and `synchronous_commit` on, `acks=all`, %d partitions a topic.", partitions)
 	p.line("3. Each side gets an empty database and a broker without topics in each round. They are dropped afterwards, and a checkpoint is made before the next.")
-	p.line("4. Both sides get the same payloads. Stock Watermill runs the same saga with the settings of its documentation, and tuned; the better one counts.")
+	p.line("4. Both sides get the same payloads. Stock Watermill runs the same saga with the settings of its documentation, and tuned: the goals are set beside the documented one, the tuned one stands in the rows `.tuned`, or in a note.")
 	p.line("5. All of it shares the machine: load, both servers, and the side that is measured.")
 	p.line("6. Both sides end with the same checks: every order final, stock and money add up, nothing lost. A round that fails one makes no figure and fails the run.")
 	p.line("7. Latencies are taken from the database's clock: from the start of the transaction that accepted the order to the start of the one that made it PAID. The load is open: an order is sent when it is due, whether or not the last one was answered.")
@@ -121,7 +121,7 @@ func (r report) method(p *page) {
 	p.line("10. Before each round the rate of fsyncs is measured, for it bounds what a transaction per message can reach.")
 	p.line("11. What weighs on the opponent by its nature: it handles one message of a partition at a time, so more partitions would give it more transactions at once; and it publishes events one by one, each of which the embedded broker syncs to its disk (SyncWrites), as Apache Kafka does not.")
 	p.line("12. A call to the outside (a charge, a notice) is never made inside a transaction, on either side: the opponent commits before it and again with its answer.")
-	p.line("13. `hot_sku`'s opponents are SQL by hand, without Watermill: statement by statement (*stock*), and all in one statement (*stock tuned*).\n")
+	p.line("13. `hot_sku`'s opponents are SQL by hand, without Watermill: one transaction per reservation, statement by statement (*stock*, which the goal is set beside), and all in one statement (*stock tuned*). `idle_tx` shows the tuned one alone, since both wait for the same transactions.\n")
 }
 
 func (r report) spreadTable(p *page) {

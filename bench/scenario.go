@@ -105,5 +105,6 @@ type Figure struct {
 	WorstPair    float64 // our worst round ÷ their best; 0: none
 	Goal         string  // in words, with its sign; empty: none. Set from Goals, as are Unit and Reached
 	Reached      bool    // whether the medians reach the goal
+	Unjudged     bool    // its goal does not apply to how it was measured, and is left out; Note says why
 	Note         string  // what a reader must know: an opponent stopped early, a shortened soak
 }

@@ -170,6 +170,11 @@ type Placed struct {
 	Amount int64 // in minor units
 }
 
+// And is what was ordered in both.
+func (p Placed) And(q Placed) Placed {
+	return Placed{Orders: p.Orders + q.Orders, Pieces: p.Pieces + q.Pieces, Amount: p.Amount + q.Amount}
+}
+
 // Placed tells what was ordered; after End.
 func (r *Run) Placed() Placed {
 	return Placed{Orders: r.Accepted(), Pieces: r.pieces.Load(), Amount: r.amount.Load()}

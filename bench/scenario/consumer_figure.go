@@ -6,36 +6,35 @@ import (
 	"millrace/bench"
 )
 
-// betterStock is the one of the stock sides that has more of a value, in the median.
-func betterStock(rows []bench.Row, value string) string {
-	best, most := stock, 0.0
-	for _, side := range []string{stock, stockTuned} {
-		if median := bench.Median(bench.Collect(rows, side, value)); median > most { // false where there are no rows
-			best, most = side, median
-		}
-	}
-	return best
+// tunedPart ends the names of figures that set us beside the tuned opponent. They have no goal.
+const tunedPart = ".tuned"
+
+// versusStock sets our rounds beside those of the opponent with its documentation's settings, which the
+// goal speaks of, and beside the tuned one's.
+func versusStock(figure string, rows []bench.Row, value string) []bench.Figure {
+	documented := bench.Versus(figure, rows, ours, stock, value)
+	documented.Note = "theirs: " + stock
+	tuned := bench.Versus(figure+tunedPart, rows, ours, stockTuned, value)
+	tuned.Note = theirsTuned(rows, value)
+	return []bench.Figure{documented, tuned}
 }
 
-// versusBest sets our rounds beside those of the better of the stock sides, and says which one that is, and
-// how the other one compares.
-func versusBest(figure string, rows []bench.Row, value string) bench.Figure {
-	best := betterStock(rows, value)
-	f := bench.Versus(figure, rows, ours, best, value)
-	f.Note = "theirs: " + best
-	for _, side := range []string{stock, stockTuned} {
-		if other := bench.Versus(figure, rows, ours, side, value); side != best && other.Ratio > 0 {
-			f.Note += fmt.Sprintf(", beside %s %.1f×", side, other.Ratio)
-		}
+// theirsTuned says in how many rounds the tuned opponent was measured, if not in all.
+func theirsTuned(rows []bench.Row, value string) string {
+	note := "theirs: " + stockTuned
+	if n := len(bench.Collect(rows, stockTuned, value)); n < len(bench.Collect(rows, stock, value)) {
+		note += fmt.Sprintf(", rounds: %d", n)
 	}
-	return f
+	return note
 }
 
-// versusStopped is versusBest for stock sides that are stopped before they are through: it says how much each
-// side did in a round.
-func versusStopped(figure string, rows []bench.Row, rate, amount string) bench.Figure {
-	f := versusBest(figure, rows, rate)
+// versusStopped is versusStock for stock sides that are stopped before they are through: it says how much
+// each side did in a round.
+func versusStopped(figure string, rows []bench.Row, rate, amount string) []bench.Figure {
+	figures := versusStock(figure, rows, rate)
 	done := func(side string) float64 { return bench.Median(bench.Collect(rows, side, amount)) }
-	f.Note += fmt.Sprintf("; in a round we did %.0f %s, they %.0f", done(ours), amount, done(betterStock(rows, rate)))
-	return f
+	for i, side := range []string{stock, stockTuned} {
+		figures[i].Note += fmt.Sprintf("; in a round we did %.0f %s, they %.0f", done(ours), amount, done(side))
+	}
+	return figures
 }

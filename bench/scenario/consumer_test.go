@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -80,22 +81,44 @@ func TestATopicIsFilled(t *testing.T) {
 	if err != nil || records != orders+2 {
 		t.Fatalf("fill = %d, %v; want %d records", records, err, orders+2)
 	}
-	different, err := inLog(t.Context(), round.Brokers, topic.OrderCreated.Name)
-	if err != nil || different != orders {
-		t.Errorf("the log has %d different messages, %v; want %d", different, err, orders)
+	found, err := inLog(t.Context(), round.Brokers, topic.OrderCreated.Name)
+	if want := (logged{different: orders, repeats: 2}); err != nil || found != want {
+		t.Errorf("the log has %+v, %v; want %+v", found, err, want)
 	}
 }
 
-func TestTheBetterStockSideIsTheOpponent(t *testing.T) {
+func TestTheGoalIsSetBesideTheDocumentedStock(t *testing.T) {
 	rows := []bench.Row{
 		{Side: ours, Values: bench.Values{"rate": 100}},
+		{Side: ours, Values: bench.Values{"rate": 80}},
+		{Side: stock, Values: bench.Values{"rate": 5}},
 		{Side: stock, Values: bench.Values{"rate": 5}},
 		{Side: stockTuned, Values: bench.Values{"rate": 20}},
 	}
-	if f := versusBest("relay_vs_forwarder", rows, "rate"); f.Ratio != 5 {
-		t.Errorf("ratio %g, want 5: %+v", f.Ratio, f)
+	f := versusStock("relay_vs_forwarder", rows, "rate")
+	if f[0].Name != "relay_vs_forwarder" || f[0].Ratio != 18 || f[0].Goal == "" {
+		t.Errorf("want 18 times the documented one, with a goal: %+v", f[0])
 	}
-	if f := versusBest("relay_vs_forwarder", rows[:2], "rate"); f.Ratio != 20 {
-		t.Errorf("ratio %g without a tuned side, want 20: %+v", f.Ratio, f)
+	if f[1].Name != "relay_vs_forwarder.tuned" || f[1].Ratio != 4.5 || f[1].WorstPair != 4 || f[1].Goal != "" || f[1].Note != "theirs: stock tuned, rounds: 1" {
+		t.Errorf("want 4.5 times the tuned one and 4 at the worst, without a goal: %+v", f[1])
+	}
+}
+
+func TestAQuickRunMeasuresTheTunedStockOnce(t *testing.T) {
+	runs := 0
+	side := onceInQuick("relay", bench.Side{Name: stockTuned, Run: func(context.Context, *bench.Env) (bench.Values, error) {
+		runs++
+		return bench.Values{"rate": 1}, nil
+	}})
+	earlier := []bench.Row{{Scenario: "relay", Side: stockTuned, Values: bench.Values{"rate": 1}}}
+	for _, c := range []struct {
+		scale   bench.Scale
+		earlier []bench.Row
+		want    int
+	}{{bench.Quick, nil, 1}, {bench.Quick, earlier, 0}, {bench.Whole, earlier, 1}, {bench.Quick, []bench.Row{{Scenario: "relay", Side: stock, Values: bench.Values{"rate": 1}}}, 1}} {
+		runs = 0
+		if _, err := side.Run(t.Context(), &bench.Env{Scale: c.scale, Earlier: c.earlier, Progress: t.Logf}); err != nil || runs != c.want {
+			t.Errorf("%s after %v: it ran %d times, %v; want %d", c.scale, c.earlier, runs, err, c.want)
+		}
 	}
 }

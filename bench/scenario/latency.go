@@ -38,13 +38,14 @@ func latencyFigures(rows []bench.Row) []bench.Figure {
 	var list []bench.Figure
 	for _, name := range []string{"latency_30", "latency_half"} {
 		for part, value := range map[string]string{"": "_p99_ms", ".p50": "_p50_ms"} {
-			f := bench.Versus(name+part, rows, ours, stockTuned, name+value)
-			f.Note = "theirs: " + stockTuned
-			if documented := bench.Collect(rows, stock, name+value); len(documented) > 0 {
-				f.Note += fmt.Sprintf("; %s: %.0f ms", stock, bench.Median(documented))
+			f := bench.Versus(name+part, rows, ours, stock, name+value)
+			f.Note = "theirs: " + stock
+			half := func(side string) float64 { return bench.Median(bench.Collect(rows, side, "half_rate")) }
+			if tuned := bench.Collect(rows, stockTuned, name+value); len(tuned) > 0 {
+				f.Note += fmt.Sprintf("; %s: %.0f ms", stockTuned, bench.Median(tuned))
 			}
 			if name == "latency_half" {
-				f.Note += fmt.Sprintf("; ours at %.0f orders/s, theirs at %.0f", bench.Median(bench.Collect(rows, ours, "half_rate")), bench.Median(bench.Collect(rows, stockTuned, "half_rate")))
+				f.Note += fmt.Sprintf("; at %.0f orders/s, theirs at %.0f, tuned at %.0f", half(ours), half(stock), half(stockTuned))
 			}
 			list = append(list, f)
 		}
@@ -72,7 +73,7 @@ func latencySide(ctx context.Context, env *bench.Env, o *rig.Round, sys system) 
 	if err != nil {
 		return nil, err
 	}
-	half, err := halfRate(ctx, env, o, s)
+	half, placed, err := halfRate(ctx, env, o, s)
 	if err != nil {
 		return nil, err
 	}
@@ -82,34 +83,36 @@ func latencySide(ctx context.Context, env *bench.Env, o *rig.Round, sys system) 
 		name string
 		rate float64
 	}{{"latency_30", latencyRate}, {"latency_half", half}} {
-		l, answer, err := latencyAt(ctx, s, part.rate, warm, measured)
+		run, l, err := latencyAt(ctx, s, part.rate, warm, measured)
 		if err := errors.Join(err, s.process.Failed()); err != nil {
 			return nil, fmt.Errorf("at %.0f orders/s: %w", part.rate, err)
 		}
 		values[part.name+"_p50_ms"], values[part.name+"_p99_ms"] = milliseconds(l.P50), milliseconds(l.P99)
-		values[part.name+"_orders"], values[part.name+"_answer_p99_ms"] = float64(l.Orders), milliseconds(answer)
+		values[part.name+"_orders"], values[part.name+"_answer_p99_ms"] = float64(l.Orders), milliseconds(run.Answers(0.99))
+		placed = placed.And(run.Placed())
 	}
-	return values, nil
+	_, err = s.check(ctx, o.Brokers, placed)
+	return values, err
 }
 
-// latencyAt measures at one rate. answer is the p99 of the time to the answer of POST /orders.
-func latencyAt(ctx context.Context, s *running, rate float64, warm, measured time.Duration) (l load.Latency, answer time.Duration, err error) {
-	run := s.shop.Open(ctx, rate)
+// latencyAt measures at one rate. The run has ended.
+func latencyAt(ctx context.Context, s *running, rate float64, warm, measured time.Duration) (run *load.Run, l load.Latency, err error) {
+	run = s.shop.Open(ctx, rate)
 	err = run.Await(ctx, 1) // a group that is still dividing its partitions is not what is measured
 	err = errors.Join(err, pause(ctx, warm))
 	from, failed := s.shop.Now(ctx)
 	err = errors.Join(err, failed, pause(ctx, measured))
 	to, failed := s.shop.Now(ctx)
 	if err := errors.Join(err, failed, run.End(ctx)); err != nil {
-		return l, 0, err
+		return run, l, err
 	}
 	l, err = s.shop.Latency(ctx, from, to)
-	return l, run.Answers(0.99), err
+	return run, l, err
 }
 
 // halfRate is half of the rate at which the system was saturated earlier in this run; where that was
-// not measured, it is now, briefly.
-func halfRate(ctx context.Context, env *bench.Env, o *rig.Round, s *running) (float64, error) {
+// not measured, it is now, briefly, and placed is what was ordered for it.
+func halfRate(ctx context.Context, env *bench.Env, o *rig.Round, s *running) (half float64, placed load.Placed, err error) {
 	var earlier []bench.Row
 	for _, row := range env.Earlier {
 		if row.Scenario == sagaName {
@@ -117,11 +120,12 @@ func halfRate(ctx context.Context, env *bench.Env, o *rig.Round, s *running) (fl
 		}
 	}
 	if rates := bench.Collect(earlier, s.name, ratePerSecond); len(rates) > 0 {
-		return bench.Median(rates) / 2, nil
+		return bench.Median(rates) / 2, placed, nil
 	}
 	env.Progress("saturating %s first, since the saga is not a part of this run", s.name)
 	inFlight := bound(env.Scale)
 	run := s.shop.Closed(ctx, clients, inFlight)
-	values, err := finishing(ctx, o, s, run, inFlight, sagaSpan(env.Scale))
-	return values[ratePerSecond] / 2, errors.Join(err, run.End(ctx))
+	values, err := finishing(ctx, o, s, run, inFlight, sagaSpan(env.Scale, s.name), false)
+	err = errors.Join(err, run.End(ctx))
+	return values[ratePerSecond] / 2, run.Placed(), err
 }

@@ -72,13 +72,13 @@ func send(ctx context.Context, publisher transport.BatchPublisher, topicName str
 // logPatience is how long reading a topic may take: some seconds, however long it is.
 const logPatience = time.Minute
 
-// inLog reads a topic whole and counts the different messages in it.
-func inLog(ctx context.Context, brokers []string, topicName string) (different int64, err error) {
+// inLog reads a topic whole and counts the different messages in it, and the repeats.
+func inLog(ctx context.Context, brokers []string, topicName string) (found logged, err error) {
 	ctx, cancel := context.WithTimeout(ctx, logPatience)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topicName), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", topicName, err)
+		return found, fmt.Errorf("read %s: %w", topicName, err)
 	}
 	defer client.Close()
 	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, topicName)
@@ -86,22 +86,23 @@ func inLog(ctx context.Context, brokers []string, topicName string) (different i
 		err = ends.Error()
 	}
 	if err != nil {
-		return 0, fmt.Errorf("ask for the end of %s: %w", topicName, err)
+		return found, fmt.Errorf("ask for the end of %s: %w", topicName, err)
 	}
 	var left int64
 	ends.Each(func(end kadm.ListedOffset) { left += end.Offset })
+	records := left
 	seen := map[string]bool{}
 	for left > 0 {
 		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			return 0, fmt.Errorf("read %s, with %d records to go: %w", topicName, left, err)
+			return found, fmt.Errorf("read %s, with %d records to go: %w", topicName, left, err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			left--
 			seen[idOf(r)] = true
 		})
 	}
-	return int64(len(seen)), nil
+	return logged{different: int64(len(seen)), repeats: records - int64(len(seen))}, nil
 }
 
 // idOf is the id of a message, whichever side wrote it.

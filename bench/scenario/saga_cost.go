@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -38,8 +39,11 @@ func costFigures(rows []bench.Row) []bench.Figure {
 			}
 		}
 	}
-	total := bench.Versus("cost", rows, ours, stockTuned, costPrefix+"total")
-	total.Note = "router, Postgres and broker, the load apart; theirs: " + stockTuned + "; the limit is about 0.7 ms"
+	total := bench.Versus("cost", rows, ours, stock, costPrefix+"total")
+	total.Note = "router, Postgres and broker, the load apart; the limit is about 0.7 ms; theirs: " + stock
+	if tuned := bench.Collect(rows, stockTuned, costPrefix+"total"); len(tuned) > 0 {
+		total.Note += fmt.Sprintf("; %s: %.0f ms", stockTuned, bench.Median(tuned))
+	}
 	list := []bench.Figure{total}
 	for _, value := range slices.Sorted(maps.Keys(names)) {
 		part := strings.TrimPrefix(value, costPrefix)
@@ -48,6 +52,9 @@ func costFigures(rows []bench.Row) []bench.Figure {
 		}
 		f := bench.Alone("cost."+strings.ReplaceAll(part, "_", "."), rows, ours, value)
 		f.Unit = "ms"
+		if n := len(bench.Collect(rows, ours, value)); n < len(bench.Collect(rows, ours, costPrefix+"total")) {
+			f.Note = fmt.Sprintf("by a CPU profile, rounds: %d", n)
+		}
 		list = append(list, f)
 	}
 	return list

@@ -14,34 +14,42 @@ import (
 
 // profile is a CPU profile of a router that is being taken.
 type profile struct {
-	done  chan struct{}
-	parts map[string]float64
-	err   error
+	done chan struct{}
+	data []byte // as the router sent it; empty: none was taken
+	err  error
 }
 
-// startProfile takes a profile of the router with that operations address; of nobody if it is empty.
+// noProfile is one of nobody.
+func noProfile() *profile {
+	p := &profile{done: make(chan struct{})}
+	close(p.done)
+	return p
+}
+
+// startProfile takes a profile of the router with that operations address.
 func startProfile(ctx context.Context, admin string, length time.Duration) *profile {
 	p := &profile{done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		if admin != "" {
-			p.parts, p.err = takeProfile(ctx, admin, length)
-		}
+		p.data, p.err = rig.Get(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", admin, max(1, int(length.Seconds()))))
 	}()
 	return p
 }
 
-// wait returns the shares of the router's parts, which add up to 1.
-func (p *profile) wait() (map[string]float64, error) {
+// shares waits for the profile, and returns the shares of the router's parts, which add up to 1; none
+// of nobody. To read a profile keeps a core busy for a second: call it when nothing is measured any more.
+func (p *profile) shares(ctx context.Context) (map[string]float64, error) {
 	<-p.done
-	return p.parts, p.err
+	if p.err != nil {
+		return nil, fmt.Errorf("profile the router: %w", p.err)
+	}
+	if len(p.data) == 0 {
+		return nil, nil
+	}
+	return readProfile(ctx, p.data)
 }
 
-func takeProfile(ctx context.Context, admin string, length time.Duration) (map[string]float64, error) {
-	data, err := rig.Get(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", admin, max(1, int(length.Seconds()))))
-	if err != nil {
-		return nil, fmt.Errorf("profile the router: %w", err)
-	}
+func readProfile(ctx context.Context, data []byte) (map[string]float64, error) {
 	file, err := os.CreateTemp("", "millrace-profile-")
 	if err != nil {
 		return nil, fmt.Errorf("keep a profile: %w", err)

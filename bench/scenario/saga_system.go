@@ -61,8 +61,8 @@ func ourSettings() []string {
 }
 
 // check looks whether what was placed was done, whole and once: every order delivered, the stock and
-// the money moved as ordered, every event in the log. It returns how many events that were.
-func (s *running) check(ctx context.Context, brokers []string, placed load.Placed) (events int64, err error) {
+// the money moved as ordered, every event in the log. It returns what the log holds.
+func (s *running) check(ctx context.Context, brokers []string, placed load.Placed) (log logged, err error) {
 	var delivered int
 	var sold, held, captured, refunded, captures int64
 	err = s.shop.DB.QueryRowContext(ctx, `SELECT
@@ -71,7 +71,7 @@ func (s *running) check(ctx context.Context, brokers []string, placed load.Place
 (SELECT coalesce(sum(captured_amount), 0) FROM provider.accounts), (SELECT coalesce(sum(refunded_amount), 0) FROM provider.accounts),
 (SELECT coalesce(sum(captures), 0) FROM provider.accounts)`).Scan(&delivered, &sold, &held, &captured, &refunded, &captures)
 	if err != nil {
-		return 0, fmt.Errorf("check what became of the orders: %w", err)
+		return log, fmt.Errorf("check what became of the orders: %w", err)
 	}
 	for what, pair := range map[string][2]int64{
 		"orders delivered":               {int64(delivered), int64(placed.Orders)},
@@ -82,8 +82,8 @@ func (s *running) check(ctx context.Context, brokers []string, placed load.Place
 		"money refunded":                 {refunded, 0},
 	} {
 		if pair[0] != pair[1] {
-			return 0, fmt.Errorf("%s is wrong at the end: %s: %d, want %d", s.name, what, pair[0], pair[1])
+			return log, fmt.Errorf("%s is wrong at the end: %s: %d, want %d", s.name, what, pair[0], pair[1])
 		}
 	}
-	return awaitLog(ctx, s.name, brokers, int64(placed.Orders)*eventsPerOrder)
+	return awaitLog(ctx, s.name, brokers, int64(placed.Orders)*eventsPerOrder, eventsPatience)
 }
