@@ -67,7 +67,7 @@ build/kafka/.complete: pom.xml
 ARGS ?=
 
 .PHONY: bench
-bench: bin/bench ## measure everything beside stock Watermill and pgbench; less than an hour
+bench: bin/bench ## measure everything beside stock Watermill and pgbench; some seventy minutes
 	@bin/bench run $(ARGS)
 
 .PHONY: bench-quick

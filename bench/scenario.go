@@ -17,7 +17,7 @@ import (
 type Scale int
 
 // Smoke only shows that both sides end right: all scenarios in less than a minute. Quick takes less
-// than six minutes, Whole less than an hour, both on two cores.
+// than six minutes, Whole less than ninety minutes, both on two cores.
 const (
 	Smoke Scale = iota
 	Quick
