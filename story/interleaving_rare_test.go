@@ -45,10 +45,7 @@ func (p *interleavingPlay) rare() []interleavingAction {
 		}
 	}
 	if p.giveUp {
-		may("restock", 0, "restock", func() {
-			p.stockMoved = true
-			p.must(p.services.Inventory.Restock(p.command(), interleavingSKUs[0], "", 1))
-		})
+		may("restock", 0, "restock", p.restock)
 		for _, w := range p.waits(isDeadline) {
 			if !p.givenUp(w.OrderID) {
 				continue

@@ -38,14 +38,8 @@ func PostgresDSN(tb testing.TB) string {
 	return newDatabase(tb, &fastPostgres, true)
 }
 
-// DurablePostgres is Postgres on a server that waits for the disk at each
+// DurablePostgresDSN is the address of a new database on a server that waits for the disk at each
 // commit (fsync on), for tests that crash it and for measurements.
-func DurablePostgres(tb testing.TB) *sql.DB {
-	tb.Helper()
-	return open(tb, DurablePostgresDSN(tb))
-}
-
-// DurablePostgresDSN is the address of such a database.
 func DurablePostgresDSN(tb testing.TB) string {
 	tb.Helper()
 	return newDatabase(tb, &durablePostgres, false)
