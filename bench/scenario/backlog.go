@@ -86,14 +86,7 @@ func keepPace(ctx context.Context, env *bench.Env, round *rig.Round, waiting, me
 	if err != nil {
 		return nil, err
 	}
-	if err := o.parts.stop(); err != nil {
-		return nil, err
-	}
-	rows, err := o.rows(ctx)
-	if err != nil {
-		return nil, err
-	}
-	said, err := o.unsent(ctx)
+	rows, said, err := o.stopped(ctx)
 	if err != nil {
 		return nil, err
 	}

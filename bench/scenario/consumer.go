@@ -64,14 +64,7 @@ func drainOurs(ctx context.Context, env *bench.Env, round *rig.Round) (values be
 	if err != nil {
 		return nil, err
 	}
-	if err := o.parts.stop(); err != nil {
-		return nil, err
-	}
-	rows, err := o.rows(ctx)
-	if err != nil {
-		return nil, err
-	}
-	said, err := o.unsent(ctx)
+	rows, said, err := o.stopped(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -166,6 +166,18 @@ func (p countedPublisher) PublishBatch(ctx context.Context, records []transport.
 	return errs
 }
 
+// stopped ends the service and tells what it left: orders with a row, and events in the outbox.
+func (o *ourService) stopped(ctx context.Context) (rows, unsent int64, err error) {
+	if err := o.parts.stop(); err != nil {
+		return 0, 0, err
+	}
+	if rows, err = o.rows(ctx); err != nil {
+		return 0, 0, err
+	}
+	unsent, err = o.unsent(ctx)
+	return rows, unsent, err
+}
+
 // rows counts the orders that were handled, once the consumer has stopped. It fails if one was handled
 // twice, or became a dead letter.
 func (o *ourService) rows(ctx context.Context) (rows int64, err error) {

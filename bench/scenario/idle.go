@@ -91,14 +91,7 @@ func handleAndRelay(ctx context.Context, env *bench.Env, round *rig.Round) (valu
 	if err != nil {
 		return nil, err
 	}
-	if err := o.parts.stop(); err != nil {
-		return nil, err
-	}
-	handled, err := o.rows(ctx)
-	if err != nil {
-		return nil, err
-	}
-	unsent, err := o.unsent(ctx)
+	handled, unsent, err := o.stopped(ctx)
 	if err != nil {
 		return nil, err
 	}
