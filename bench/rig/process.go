@@ -47,7 +47,9 @@ func (o *Round) Start(ctx context.Context, name string, cmd *exec.Cmd, ready fun
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	p := &Process{Name: name, process: process}
+	o.mu.Lock()
 	o.processes = append(o.processes, p)
+	o.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
 	tick := time.NewTicker(readyPoll)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -27,6 +28,7 @@ type Round struct {
 	rig       *Rig
 	dir       string
 	database  string
+	mu        sync.Mutex // a meter looks at processes while more are started
 	processes []*Process
 	closers   []func() error
 }

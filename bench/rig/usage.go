@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -93,7 +94,10 @@ func (m *Meter) look(into map[process]cost) error {
 		into[process{s.pid, s.started}] = cost{name, s.cpu, s.children}
 	}
 	own := map[int]string{os.Getpid(): Bench}
-	for _, p := range m.round.processes {
+	m.round.mu.Lock()
+	processes := slices.Clone(m.round.processes)
+	m.round.mu.Unlock()
+	for _, p := range processes {
 		own[p.PID()] = p.Name
 	}
 	if r := m.round.rig.real; r != nil {
