@@ -133,11 +133,10 @@ type answer[S, V any] struct {
 // a lower id than one it has sent cannot appear later than this.
 const transactionLimit = 5 * time.Second
 
-// optimistic tells whether a batch may do without locks: nobody else is known to write these rows, or
-// to hold one. Side rows are what batches do fight for; they are always locked.
+// optimistic tells whether a batch may do without locks on its orders' rows: nobody else is known to
+// write them, or to hold one.
 func (s *Store[S, V]) optimistic(batch []*member[S, V]) bool {
-	return s.table.Side == nil && s.recent.alone() &&
-		!slices.ContainsFunc(batch, func(m *member[S, V]) bool { return m.held > 0 })
+	return s.recent.alone() && !slices.ContainsFunc(batch, func(m *member[S, V]) bool { return m.held > 0 })
 }
 
 // attempt runs a batch as one transaction. It returns the members that found their row held, and
@@ -154,12 +153,7 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 	defer tx.rollback()
 
 	w := newWork(s, now)
-	if opts.optimistic {
-		err = w.read(ctx, tx, batch)
-	} else {
-		err = w.lock(ctx, tx, batch)
-	}
-	if err != nil {
+	if err := w.prepare(ctx, tx, batch, opts.optimistic); err != nil {
 		return nil, nil, err
 	}
 	var refused []event.OrderID
@@ -203,8 +197,6 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 			s.relay.committed(out.messages)
 		}
 	}
-	if s.table.Side == nil {
-		s.recent.keep(out.rows, revision)
-	}
+	s.recent.keep(out.rows, revision)
 	return held, answers, nil
 }

@@ -67,54 +67,80 @@ func (w *work[S, V]) isFromMemory(id event.OrderID) bool {
 	return r != nil && r.fromMemory
 }
 
-// lock locks what the batch needs: the orders' rows, then their side rows.
+// lock locks the orders' rows. Every row that is missing is inserted before any row is locked: the
+// other way round, two processes whose batches overlap on new orders deadlock.
 func (w *work[S, V]) lock(ctx context.Context, tx session, batch []*member[S, V]) error {
-	var sideCreate, ledger []string
-	for _, m := range batch {
-		if m.id == "" {
-			sideCreate = append(sideCreate, m.keys(nil)...)
-			ledger = append(ledger, m.cause.ID)
-		}
-	}
-	sideCreate = sorted(sideCreate)
-	// Every row that is missing is inserted before any row is locked: the other way round, two
-	// processes whose batches overlap on new orders deadlock.
-	if len(sideCreate) > 0 {
-		if err := tx.insertSides(ctx, sideCreate); err != nil {
-			return err
-		}
-	}
-	if all, create := idsOf(batch); len(all) > 0 {
-		locked, err := tx.lock(ctx, all, create)
-		if err != nil {
-			return err
-		}
-		w.unknown = locked.unknown
-		for _, rec := range locked.rows {
-			if err := w.add(rec); err != nil {
-				return err
-			}
-		}
-	}
-	if w.store.table.Side == nil {
+	all, create := idsOf(batch)
+	if len(all) == 0 {
 		return nil
 	}
-	keys := sorted(append(w.keys(batch), sideCreate...))
+	locked, err := tx.lock(ctx, all, create)
+	if err != nil {
+		return err
+	}
+	w.unknown = locked.unknown
+	for _, rec := range locked.rows {
+		if err := w.add(rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertSides inserts the side rows that members without an order bring with them.
+func (w *work[S, V]) insertSides(ctx context.Context, tx session, batch []*member[S, V]) (keys []string, err error) {
+	for _, m := range batch {
+		if m.id == "" {
+			keys = append(keys, m.keys(nil)...)
+		}
+	}
+	if keys = sorted(keys); len(keys) == 0 {
+		return nil, nil
+	}
+	return keys, tx.insertSides(ctx, keys)
+}
+
+// lockSides locks the side rows that the batch needs, those it has inserted among them.
+func (w *work[S, V]) lockSides(ctx context.Context, tx session, batch []*member[S, V], inserted []string) (err error) {
+	keys := sorted(append(w.keys(batch), inserted...))
 	if len(keys) == 0 {
 		return nil
 	}
-	var err error
 	if w.sides, w.sideHeld, err = tx.lockSides(ctx, keys); err != nil {
 		return err
 	}
 	w.sideAsked = setOf(keys)
+	var ledger []string
+	for _, m := range batch {
+		if m.id == "" {
+			ledger = append(ledger, m.cause.ID)
+		}
+	}
 	if w.inLedger, err = tx.inLedger(ctx, ledger); err != nil {
 		return err
 	}
 	return w.decodeSides()
 }
 
-// keys asks the members which side rows they need, from the rows as they were locked.
+// prepare brings the batch's rows into memory, and locks what it must not share: the side rows
+// always, for batches do fight for them.
+func (w *work[S, V]) prepare(ctx context.Context, tx session, batch []*member[S, V], optimistic bool) error {
+	inserted, err := w.insertSides(ctx, tx, batch)
+	if err != nil {
+		return err
+	}
+	if optimistic {
+		err = w.read(ctx, tx, batch)
+	} else {
+		err = w.lock(ctx, tx, batch)
+	}
+	if err != nil || w.store.table.Side == nil {
+		return err
+	}
+	return w.lockSides(ctx, tx, batch, inserted)
+}
+
+// keys asks the members which side rows they need, from the rows as they were read.
 func (w *work[S, V]) keys(batch []*member[S, V]) []string {
 	var keys []string
 	for _, m := range batch {

@@ -16,7 +16,7 @@ import (
 	"millrace/event"
 )
 
-// sideless is the baskets' table without side rows, which are always locked, and without history,
+// sideless is the baskets' table without side rows and without history,
 // whose key would refuse a change of a stale row: here the comparison alone has to.
 func sideless() Table[basket, None] {
 	return Table[basket, None]{
@@ -93,6 +93,61 @@ func TestReplicasThatTrustTheirMemoryLoseNothing(t *testing.T) {
 	}
 	if rows != orders || wrong != 0 || gaps != 0 {
 		t.Errorf("%d rows, %d of them wrong, %d events whose version is not the next", rows, wrong, gaps)
+	}
+}
+
+// The same with what orders share. A stock of half of what is asked for is taken to the last piece and
+// no further: its rows are locked even where those of the orders are trusted.
+func TestReplicasThatTrustTheirMemoryShareTheStock(t *testing.T) {
+	db := migrated(t)
+	const replicas, orders, rounds = 3, 40, 10
+	const asked = orders * rounds * replicas
+	stores := make([]*Store[basket, level], replicas)
+	for i := range stores {
+		stores[i] = NewPostgres(db, basketTable, Options{})
+		start(t, stores[i])
+	}
+	must(t, stores[0].UpdateSide(fresh(t.Context()), []string{"MUG"}, func(side map[string]*level) error {
+		side["MUG"].Available = asked / 2
+		return nil
+	}))
+	ids := make([]event.OrderID, orders)
+	for i := range ids {
+		ids[i] = newOrder()
+	}
+	take := func(b *basket, side map[string]*level) ([]event.Event, error) {
+		if side["MUG"].Available == 0 {
+			return nil, nil
+		}
+		side["MUG"].Available--
+		side["MUG"].Taken++
+		return count(b)
+	}
+	for range rounds {
+		for _, s := range stores { // as if each had been alone for long
+			s.recent.mu.Lock()
+			s.recent.lockUntil = s.recent.lockUntil.Add(-contested)
+			s.recent.mu.Unlock()
+		}
+		var updates sync.WaitGroup
+		for _, id := range ids {
+			cause := uuid.NewString()
+			for i, s := range stores {
+				updates.Go(func() {
+					must(t, s.UpdateWith(fresh(t.Context()), id, func(*basket) []string { return []string{"MUG"} }, take))
+				})
+				if i < 2 { // one message, delivered to two of them, that takes nothing
+					updates.Go(func() { must(t, s.Update(because(t.Context(), cause), id, count)) })
+				}
+			}
+		}
+		updates.Wait()
+	}
+	var available, taken, counted, said int
+	scan(t, db, "SELECT available, taken FROM basket.levels WHERE sku = 'MUG'", &available, &taken)
+	scan(t, db, "SELECT sum((state->>'n')::int), sum(said) FROM basket.rows", &counted, &said)
+	if want := asked/2 + orders*rounds; available != 0 || taken != asked/2 || counted != want || said != want {
+		t.Errorf("%d pieces left and %d taken, of %d; the orders counted %d and said %d, want %d", available, taken, asked/2, counted, said, want)
 	}
 }
 
