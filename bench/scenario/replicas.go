@@ -19,7 +19,7 @@ const (
 	replicasDelay = 5 * time.Millisecond
 	// replicaInFlight and replicaClients are the closed loop of each replica: as many orders as leave
 	// the cores idle part of the time with four replicas.
-	replicaInFlight, replicaClients = 24, 12
+	replicaInFlight, replicaClients = 12, 6
 	// smokeReplicaInFlight lets the smallest run end within seconds.
 	smokeReplicaInFlight = 2
 	// mostReplicas is how many there are at most.
