@@ -15,6 +15,10 @@ import (
 // answerPatience is more than a router's REQUEST_TIMEOUT: it answers first.
 const answerPatience = 20 * time.Second
 
+// maxIdle is how long a connection is kept that nobody uses. A router closes it after a minute, and an order sent at
+// that moment would be lost: nobody could tell whether it was taken.
+const maxIdle = 10 * time.Second
+
 // client is one connection, kept. It writes requests by hand: the load shares the cores with what is
 // measured, and net/http's client costs several times as much.
 type client struct {
@@ -23,6 +27,7 @@ type client struct {
 	conn net.Conn
 	in   *bufio.Reader
 	out  []byte
+	used time.Time
 }
 
 func newClient(url string) *client { return &client{url: url} }
@@ -48,11 +53,16 @@ func (c *client) place(ctx context.Context, body []byte) (err error) {
 			err = fmt.Errorf("place an order at %s: %w", c.url, err)
 		}
 	}()
+	if c.conn != nil && time.Since(c.used) > maxIdle {
+		c.close()
+		c.conn = nil
+	}
 	if c.conn == nil {
 		if err := c.dial(ctx); err != nil {
 			return err
 		}
 	}
+	defer func() { c.used = time.Now() }()
 	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
 	defer stop()
 	if err := c.conn.SetDeadline(time.Now().Add(answerPatience)); err != nil {

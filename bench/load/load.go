@@ -76,7 +76,8 @@ func (r *Run) fail(err error) {
 	r.cancel()
 }
 
-func (r *Run) failure() error {
+// Failed is what ended the run early; nil while it goes on.
+func (r *Run) Failed() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.failed
@@ -139,7 +140,7 @@ func (r *Run) Await(ctx context.Context, finished int) error {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for r.Finished() < finished {
-		if err := r.failure(); err != nil {
+		if err := r.Failed(); err != nil {
 			return err
 		}
 		select {
@@ -160,7 +161,7 @@ func (r *Run) End(ctx context.Context) error {
 	err := r.Await(patient, r.Accepted())
 	r.cancel()
 	r.looking.Wait()
-	return errors.Join(r.failure(), err)
+	return errors.Join(r.Failed(), err)
 }
 
 // Placed is what was ordered.

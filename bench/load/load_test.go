@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -160,6 +161,33 @@ func TestAnOpenLoopGoesOn(t *testing.T) {
 	}
 	if run.Answers(0.99) < run.Answers(0.5) || run.Answers(0.5) <= 0 {
 		t.Errorf("answers took %v, %v", run.Answers(0.5), run.Answers(0.99))
+	}
+}
+
+// A connection the shop has closed meanwhile, because nobody used it, costs no order.
+func TestAConnectionThatWasIdleIsReplaced(t *testing.T) {
+	closed := make(chan struct{}, 1)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
+	server.Config.IdleTimeout = time.Millisecond
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			select {
+			case closed <- struct{}{}:
+			default: // only the first counts
+			}
+		}
+	}
+	server.Start()
+	defer server.Close()
+	c := newClient(server.URL)
+	defer c.close()
+	if err := c.place(t.Context(), []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	<-closed
+	c.used = c.used.Add(-2 * maxIdle)
+	if err := c.place(t.Context(), []byte("{}")); err != nil {
+		t.Error(err)
 	}
 }
 

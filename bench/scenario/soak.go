@@ -134,6 +134,9 @@ func sampleSoak(ctx context.Context, env *bench.Env, o *rig.Round, s *running, r
 			return nil, ctx.Err()
 		case <-tick.C:
 		}
+		if err := run.Failed(); err != nil {
+			return nil, err
+		}
 		finishedNow, acceptedNow := run.Finished(), run.Accepted()
 		sample, err := soakSample(ctx, o, s, before+int64(acceptedNow))
 		if err != nil {
