@@ -215,7 +215,7 @@ func TestCallersShareRoundTrips(t *testing.T) {
 
 // Without a broker a call ends with its context, and Close ends too.
 func TestWithoutABrokerPublishEnds(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), brokersOwn)
 	publisher, err := kafka.NewPublisher(quick(nobody(t)))
 	if err != nil {
 		t.Fatal(err)

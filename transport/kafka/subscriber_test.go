@@ -250,7 +250,7 @@ func TestForeignTransactions(t *testing.T) {
 // A subscriber that finds no broker waits for one, and can be closed; nothing of
 // it is left.
 func TestWithoutABrokerSubscribersWaitAndClose(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), brokersOwn)
 	s, err := kafka.NewSubscriber(quick(nobody(t)), "group")
 	if err != nil {
 		t.Fatal(err)
@@ -272,7 +272,7 @@ func TestCloseIsBoundedWithoutTheBroker(t *testing.T) {
 	broker := testserver.Kafka(t)
 	publisher := setUp(t, broker, "events")
 	sent(t, publisher, "events", 10) // its connections stay
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), brokersOwn)
 	w := &wire{}
 	s, err := kafka.NewSubscriber(kafka.With(quick(broker), kgo.Dialer(w.dial)), "group")
 	if err != nil {
