@@ -49,6 +49,15 @@ func sidelessStore(t *testing.T, db *sql.DB) (*Store[basket, None], *begun) {
 	return s, b
 }
 
+// trustMemory has stores do without locks again, as if each had been alone for long.
+func trustMemory[S, V any](stores []*Store[S, V]) {
+	for _, s := range stores {
+		s.recent.mu.Lock()
+		s.recent.lockUntil = s.recent.lockUntil.Add(-contested)
+		s.recent.mu.Unlock()
+	}
+}
+
 // Several stores on one table, as replicas have it, each with rows of the others in its memory:
 // nothing is lost, nothing is done twice, and the versions of what was said are contiguous.
 func TestReplicasThatTrustTheirMemoryLoseNothing(t *testing.T) {
@@ -64,11 +73,7 @@ func TestReplicasThatTrustTheirMemoryLoseNothing(t *testing.T) {
 		ids[i] = newOrder()
 	}
 	for range rounds {
-		for _, s := range stores { // as if each had been alone for long
-			s.recent.mu.Lock()
-			s.recent.lockUntil = s.recent.lockUntil.Add(-contested)
-			s.recent.mu.Unlock()
-		}
+		trustMemory(stores)
 		var updates sync.WaitGroup
 		for _, id := range ids {
 			cause := uuid.NewString()
@@ -124,11 +129,7 @@ func TestReplicasThatTrustTheirMemoryShareTheStock(t *testing.T) {
 		return count(b)
 	}
 	for range rounds {
-		for _, s := range stores { // as if each had been alone for long
-			s.recent.mu.Lock()
-			s.recent.lockUntil = s.recent.lockUntil.Add(-contested)
-			s.recent.mu.Unlock()
-		}
+		trustMemory(stores)
 		var updates sync.WaitGroup
 		for _, id := range ids {
 			cause := uuid.NewString()

@@ -17,7 +17,7 @@ const (
 	// most of the time, as they do when servers are in another building.
 	replicasDelay = 5 * time.Millisecond
 	// replicaInFlight and replicaClients are the closed loop of each replica. The cores of two are some 85 %
-	// busy with four replicas, with twice as many as well: most of it is the delay itself, and polling.
+	// busy with four replicas, with twice as many as well.
 	replicaInFlight, replicaClients = 12, 6
 	// smokeReplicaInFlight lets the smallest run end within seconds.
 	smokeReplicaInFlight = 2
