@@ -146,15 +146,15 @@ func (s Spread) String() string {
 	return number(s.Min) + " / " + number(s.Median) + " / " + number(s.Max)
 }
 
-// repetition sets a second run beside the first.
+// repetition sets another run beside the one the report is of.
 func (r report) repetition(p *page) {
 	p.line("## The same again\n")
-	p.line("A second run, begun %s later, on commit `%s` ([%s/%s](%[3]s/%[4]s)).\n", r.again.Run.Began.Sub(r.results.Run.Began).Round(time.Minute), r.again.Run.Machine.Commit, resultsDir, againName)
+	p.line("Another run, begun %s, on commit `%s` ([%s/%s](%[3]s/%[4]s)).\n", apart(r.results.Run.Began, r.again.Run.Began), r.again.Run.Machine.Commit, resultsDir, againName)
 	var rows [][]string
 	for _, c := range Compare(r.scenarios, r.results, *r.again) {
 		rows = append(rows, []string{"`" + c.Name + "`", c.Unit, number(c.OursThen), number(c.OursNow), percent(c.OursChange), times(c.RatioThen), times(c.RatioNow)})
 	}
-	p.table([]string{"figure", "unit", "ours, first", "ours, second", "change", "ratio, first", "ratio, second"}, rows)
+	p.table([]string{"figure", "unit", "ours, above", "ours, other", "change", "ratio, above", "ratio, other"}, rows)
 }
 
 // everything lists each value of each side, as the figures are made from some of them only.
@@ -182,4 +182,12 @@ func (r report) everything(p *page) {
 		}
 	}
 	p.table([]string{"scenario", "side", "value", "lowest / median / highest"}, rows)
+}
+
+// apart tells how long before or after the first run another one began.
+func apart(first, other time.Time) string {
+	if d := first.Sub(other).Round(time.Minute); d > 0 {
+		return d.String() + " earlier"
+	}
+	return other.Sub(first).Round(time.Minute).String() + " later"
 }
