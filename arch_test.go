@@ -36,7 +36,11 @@ var rooms = []room{
 	{pattern: "outbox", own: []string{"event", "topic", "transport"}, third: []string{
 		"github.com/ThreeDotsLabs/watermill", "github.com/ThreeDotsLabs/watermill-sql/v3", "github.com/lib/pq", "github.com/pressly/goose/v3", "github.com/google/uuid",
 		"github.com/twmb/franz-go/pkg/kerr", "github.com/prometheus/client_golang", "github.com/cenkalti/backoff/v5", "github.com/go-json-experiment/json/v1"}},
-	{pattern: "deadletter", own: []string{"event", "outbox", "transport"}, third: []string{"github.com/ThreeDotsLabs/watermill", "github.com/lib/pq", "github.com/google/uuid"}},
+	{pattern: "groupcommit"},
+	{pattern: "deadletter/dialect", own: []string{"deadletter", "outbox", "transport"}},
+	{pattern: "deadletter/filter", third: []string{"github.com/google/uuid"}},
+	{pattern: "deadletter", own: []string{"event", "outbox", "transport", "groupcommit", "deadletter/filter"}, third: []string{
+		"github.com/ThreeDotsLabs/watermill", "github.com/google/uuid", "github.com/prometheus/client_golang", "golang.org/x/time/rate"}},
 	{pattern: "httpapi", own: []string{"event", "signature", "httpapi/*"}, third: []string{"*"}},
 	{pattern: "httpapi/*", own: []string{"httpapi", "httpapi/*"}, third: []string{"*"}},
 	{pattern: "config", own: []string{"httpapi/auth"}, third: []string{"github.com/caarlos0/env/v11"}},
@@ -44,7 +48,7 @@ var rooms = []room{
 	{pattern: "embedded/*", own: []string{"embedded", "embedded/*"}, third: []string{"*"}},
 	{pattern: "testserver", own: []string{"embedded", "embedded/*", "testserver/*"}, third: []string{"*"}},
 	{pattern: "testserver/*", own: []string{"embedded", "embedded/*", "testserver/*"}, third: []string{"*"}},
-	{pattern: "handlers/*/*pg", own: []string{"event", "outbox", "self"}, third: []string{"github.com/lib/pq", "github.com/google/uuid"}},
+	{pattern: "handlers/*/*pg", own: []string{"event", "outbox", "groupcommit", "self"}, third: []string{"github.com/lib/pq", "github.com/google/uuid"}},
 	{pattern: "handlers/*/*http", own: []string{"event", "httpapi", "httpapi/*", "self"}, third: []string{"github.com/danielgtaylor/huma/v2", "github.com/go-chi/chi/v5", "github.com/google/uuid"}},
 	{pattern: "handlers/payment/breaker", own: []string{"event", "self"}, third: []string{"github.com/sony/gobreaker/v2"}},
 	{pattern: "handlers/*/simulator", own: []string{"event", "signature", "self"}},

@@ -101,10 +101,11 @@ type Outbox struct {
 
 // Handlers is how messages are handled.
 type Handlers struct {
-	Timeout    time.Duration `env:"HANDLER_TIMEOUT" envDefault:"30s" min:"100ms" max:"10m" help:"How long one try to handle a message may take."`
-	Tries      int           `env:"HANDLER_TRIES" envDefault:"5" min:"1" max:"100" help:"Tries before a message becomes a dead letter. Outages are not counted: they are retried without end."`
-	Backoff    time.Duration `env:"RETRY_BACKOFF" envDefault:"100ms" min:"1ms" max:"1m" help:"The wait before the second try; it doubles from try to try."`
-	BackoffMax time.Duration `env:"RETRY_BACKOFF_MAX" envDefault:"5s" min:"1ms" max:"10m" help:"The longest wait between two tries."`
+	Timeout      time.Duration `env:"HANDLER_TIMEOUT" envDefault:"30s" min:"100ms" max:"10m" help:"How long one try to handle a message may take."`
+	Tries        int           `env:"HANDLER_TRIES" envDefault:"5" min:"1" max:"100" help:"Tries before a message becomes a dead letter. Outages are not counted: they are retried without end."`
+	Backoff      time.Duration `env:"RETRY_BACKOFF" envDefault:"100ms" min:"1ms" max:"1m" help:"The wait before the second try; it doubles from try to try."`
+	FloodLetters int           `env:"FLOOD_LETTERS" envDefault:"1000" min:"0" max:"1000000000" help:"Dead letters of one kind within a minute at which a service is paused, until router dlq resume; 0: never."`
+	BackoffMax   time.Duration `env:"RETRY_BACKOFF_MAX" envDefault:"5s" min:"1ms" max:"10m" help:"The longest wait between two tries."`
 }
 
 // Effects is how calls to the outside are made: provider, carrier, senders.

@@ -1,12 +1,13 @@
 // Package deadletter keeps the messages a service could not process: complete, in Postgres,
 // and as a public copy in Kafka that any tool can read.
 //
-// A letter is written once: handing over the same message again changes nothing. What
-// is not promised yet: later events of a lettered order are processed as if nothing had
-// happened; the order's row has a place (parked_at) for holding them back.
+// A letter is written once: handing over the same message again changes nothing. The messages of its
+// order that come after it wait behind it (they are parked), in the order they came in, until it is
+// redriven or dropped; those of other orders go on.
 package deadletter
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"millrace/outbox"
 )
 
 // Letter is one message that one service could not process.
@@ -36,6 +39,18 @@ type Letter struct {
 	Key           []byte
 	Headers       map[string]string
 	Payload       []byte
+	// Before is the body as it came, where somebody has edited it; nil otherwise.
+	Before []byte
+	// PublishedAt is the record's timestamp.
+	PublishedAt time.Time
+	// Lane is what goes on one message after the other: the order, or the letter itself.
+	Lane string
+	// Position is its place in its lane, and among all letters of the database.
+	Position int64
+	// Status is New or Retrying for a message that has just failed.
+	Status Status
+	// RetryAt is when a Retrying one is tried again.
+	RetryAt time.Time
 	// Attempts counts the tries of this process, redeliveries included.
 	Attempts  int
 	ErrorType string
@@ -46,6 +61,12 @@ type Letter struct {
 	// Version is the build that failed.
 	Version string
 }
+
+// lane is the lane of a letter that was read, and of a new one.
+func (l *Letter) lane() string { return cmp.Or(l.Lane, l.OrderID, l.ID) }
+
+// Fingerprint is the same for failures of one kind.
+func (l *Letter) Fingerprint() string { return Fingerprint(l.Handler, l.ErrorType, l.Error) }
 
 // letterNamespace makes letter ids of groups and message ids; it is a random UUID.
 var letterNamespace = uuid.MustParse("5b0b9a1e-6c0f-4e0c-9d53-0c2d9b3cf1a7")
@@ -81,19 +102,30 @@ func (l *Letter) Describe(err error) {
 // Headers of a letter's copy in Kafka. The first four are Watermill's own, so
 // that its tools can read our letters.
 const (
-	headerReason      = "reason_poisoned"
-	headerTopic       = "topic_poisoned"
-	headerHandler     = "handler_poisoned"
-	headerSubscriber  = "subscriber_poisoned"
-	headerID          = "dlq_letter_id"
-	headerPartition   = "dlq_partition"
-	headerOffset      = "dlq_offset"
-	headerKey         = "dlq_key_base64"
-	headerAttempts    = "dlq_attempts"
-	headerErrorType   = "dlq_error_type"
-	headerFirstFailed = "dlq_first_failed_at"
-	headerLastFailed  = "dlq_last_failed_at"
-	headerVersion     = "dlq_version"
+	headerReason     = "reason_poisoned"
+	headerTopic      = "topic_poisoned"
+	headerHandler    = "handler_poisoned"
+	headerSubscriber = "subscriber_poisoned"
+
+	// HeaderPrefix is what all of the others begin with.
+	HeaderPrefix        = "dlq_"
+	HeaderID            = HeaderPrefix + "letter_id"
+	HeaderService       = HeaderPrefix + "service"
+	HeaderOrderID       = HeaderPrefix + "order_id"
+	HeaderMessageID     = HeaderPrefix + "message_id"
+	HeaderCorrelationID = HeaderPrefix + "correlation_id"
+	HeaderPartition     = HeaderPrefix + "partition"
+	HeaderOffset        = HeaderPrefix + "offset"
+	HeaderPublished     = HeaderPrefix + "published_at"
+	HeaderKey           = HeaderPrefix + "key_base64"
+	HeaderAttempts      = HeaderPrefix + "attempts"
+	HeaderErrorType     = HeaderPrefix + "error_type"
+	HeaderFirstFailed   = HeaderPrefix + "first_failed_at"
+	HeaderLastFailed    = HeaderPrefix + "last_failed_at"
+	HeaderVersion       = HeaderPrefix + "version"
+	HeaderFingerprint   = HeaderPrefix + "fingerprint"
+	// HeaderUUID is what the message had in outbox.HeaderUUID, where the copy has its own id.
+	HeaderUUID = HeaderPrefix + "watermill_message_uuid"
 )
 
 // binarySuffix marks a header whose value is not text: JSON, in which the outbox
@@ -123,15 +155,22 @@ func (l *Letter) kafkaHeaders() map[string]string {
 	h[headerTopic] = l.Topic
 	h[headerHandler] = l.Handler
 	h[headerSubscriber] = l.Group
-	h[headerID] = l.ID
-	h[headerPartition] = strconv.Itoa(int(l.Partition))
-	h[headerOffset] = strconv.FormatInt(l.Offset, 10)
-	h[headerKey] = base64.StdEncoding.EncodeToString(l.Key)
-	h[headerAttempts] = strconv.Itoa(l.Attempts)
-	h[headerErrorType] = l.ErrorType
-	h[headerFirstFailed] = l.FirstFailed.UTC().Format(time.RFC3339Nano)
-	h[headerLastFailed] = l.LastFailed.UTC().Format(time.RFC3339Nano)
-	h[headerVersion] = l.Version
+	h[HeaderID] = l.ID
+	h[HeaderPartition] = strconv.Itoa(int(l.Partition))
+	h[HeaderOffset] = strconv.FormatInt(l.Offset, 10)
+	h[HeaderKey] = base64.StdEncoding.EncodeToString(l.Key)
+	h[HeaderAttempts] = strconv.Itoa(l.Attempts)
+	h[HeaderErrorType] = l.ErrorType
+	h[HeaderFirstFailed] = l.FirstFailed.UTC().Format(time.RFC3339Nano)
+	h[HeaderLastFailed] = l.LastFailed.UTC().Format(time.RFC3339Nano)
+	h[HeaderVersion] = l.Version
+	h[HeaderService], h[HeaderOrderID], h[HeaderMessageID], h[HeaderCorrelationID] = l.Service, l.OrderID, l.MessageID, l.CorrelationID
+	h[HeaderPublished] = l.PublishedAt.UTC().Format(time.RFC3339Nano)
+	h[HeaderFingerprint] = l.Fingerprint()
+	if id, ok := h[outbox.HeaderUUID]; ok {
+		h[HeaderUUID] = id
+		delete(h, outbox.HeaderUUID)
+	}
 	return h
 }
 
@@ -141,4 +180,20 @@ func (l *Letter) headersJSON() ([]byte, error) {
 		return nil, fmt.Errorf("encode the headers of letter %s: %w", l.ID, err)
 	}
 	return data, nil
+}
+
+// Original are the headers the message came with. Those whose value was not text are text since it was
+// put aside, under another name; they get their own back.
+func (l *Letter) Original() map[string]string {
+	out := make(map[string]string, len(l.Headers))
+	for k, v := range l.Headers {
+		if name, ok := strings.CutSuffix(k, binarySuffix); ok && name != "" {
+			if raw, err := base64.StdEncoding.DecodeString(v); err == nil {
+				out[name] = string(raw)
+				continue
+			}
+		}
+		out[k] = v
+	}
+	return out
 }

@@ -24,6 +24,9 @@ type Cause struct {
 	// Command marks ids that come from outside (requests, callbacks). A row
 	// remembers at most 256 of them; the flow itself bounds the others.
 	Command bool
+	// Parkable marks a message from the log. While its order is parked at the service, it is not
+	// processed but waits behind the dead letter. Requests, callbacks, answers and deadlines never wait.
+	Parkable bool
 }
 
 type causeKey struct{}

@@ -65,6 +65,7 @@ type record struct {
 	commands      []string
 	waiting       []string
 	correlationID string
+	parked        bool // a dead letter holds the order up: messages wait behind it
 }
 
 // notStored is the revision of a row that is still to be inserted. No transaction has this number.

@@ -94,3 +94,16 @@ func (e *RefusedError) Unwrap() error { return e.err }
 
 // Permanent is true.
 func (e *RefusedError) Permanent() bool { return true }
+
+// ErrParked is what the caller gets of a message whose order waits at this service behind a dead
+// letter. Nothing was changed. It is permanent, as far as trying again is concerned: the message is to be
+// put behind that letter.
+var ErrParked error = parkedError{}
+
+type parkedError struct{}
+
+func (parkedError) Error() string {
+	return "the order waits behind a dead letter of this service"
+}
+
+func (parkedError) Permanent() bool { return true }

@@ -243,7 +243,7 @@ func (t *pgSession) records(ctx context.Context, into map[event.OrderID]*record,
 			id                           string
 			processed, commands, waiting []byte
 		)
-		if err := rows.Scan(&id, &r.revision, &r.state, &r.version, &r.said, &processed, &commands, &waiting, &r.correlationID); err != nil {
+		if err := rows.Scan(&id, &r.revision, &r.state, &r.version, &r.said, &processed, &commands, &waiting, &r.correlationID, &r.parked); err != nil {
 			return err
 		}
 		r.id = event.OrderID(id)

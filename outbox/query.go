@@ -16,7 +16,7 @@ type queries struct {
 }
 
 func queriesFor(s shape) queries {
-	const columns = "order_id, xmin, state, version, said, processed, commands, waiting, correlation_id"
+	const columns = "order_id, xmin, state, version, said, processed, commands, waiting, correlation_id, parked_at IS NOT NULL AS parked"
 	read := fmt.Sprintf("SELECT %s FROM %s WHERE order_id = ANY($1::uuid[])", columns, s.name)
 	// Every missing row is inserted before the first one is locked: the condition on inserted sees to
 	// that. What is inserted here is not seen by the SELECT beside it.

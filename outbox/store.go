@@ -159,6 +159,9 @@ func (s *Store[S, V]) do(ctx context.Context, m *member[S, V]) error {
 	if m.cause.ID == "" {
 		return errNoCause
 	}
+	if r, ok := ctx.Value(rehearsalKey{}).(*Rehearsal); ok {
+		return s.rehearse(ctx, m, r)
+	}
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()

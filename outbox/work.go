@@ -104,6 +104,8 @@ func (w *work[S, V]) run(m *member[S, V]) error {
 		return errHeld
 	case slices.Contains(r.processed, m.cause.ID) || slices.Contains(r.commands, m.cause.ID):
 		return nil
+	case r.parked && m.cause.Parkable:
+		return ErrParked
 	}
 	err := w.guard(m, func() error {
 		var side map[string]*V

@@ -54,7 +54,13 @@ func (b *batches) flush() {
 
 type noLetters struct{}
 
-func (noLetters) Put(context.Context, deadletter.Letter) error { return nil }
+func (noLetters) Put(context.Context, deadletter.Letter) (deadletter.Status, error) {
+	return deadletter.New, nil
+}
+func (noLetters) Behind(context.Context, deadletter.Letter) (deadletter.Status, error) {
+	return "", nil
+}
+func (noLetters) Await(context.Context) error { return nil }
 
 // What a delivery costs from the subscriber to the reaction and back, without broker and
 // database: CPU time of the whole process, and allocations.

@@ -17,8 +17,10 @@ import (
 type BindConfig struct {
 	// Letters keeps each running service's dead letters, by service name.
 	Letters map[string]Letters
-	Metrics *Metrics
-	Retry   RetryConfig
+	// Redrives gives out what was put aside, by service name; where there is none, it stays there.
+	Redrives map[string]message.Subscriber
+	Metrics  *Metrics
+	Retry    RetryConfig
 	// Timeout is for one try of one message.
 	Timeout time.Duration
 	// CloseTimeout bounds the wait for running handlers when the router closes.
@@ -28,11 +30,12 @@ type BindConfig struct {
 }
 
 type binding struct {
-	letters map[string]Letters
-	metrics *Metrics
-	retry   RetryConfig
-	timeout time.Duration
-	version string
+	letters  map[string]Letters
+	metrics  *Metrics
+	progress map[string]*progress
+	retry    RetryConfig
+	timeout  time.Duration
+	version  string
 }
 
 // Bind makes the graph a Watermill router: a subscriber per service, a handler per
@@ -45,8 +48,9 @@ func Bind(g Graph, t transport.Transport, cfg BindConfig) (*message.Router, erro
 	if err != nil {
 		return nil, fmt.Errorf("make the Watermill router: %w", err)
 	}
-	b := &binding{letters: cfg.Letters, metrics: cfg.Metrics, retry: cfg.Retry, timeout: cfg.Timeout, version: cfg.Version}
+	b := &binding{letters: cfg.Letters, metrics: cfg.Metrics, progress: map[string]*progress{}, retry: cfg.Retry, timeout: cfg.Timeout, version: cfg.Version}
 	for _, s := range g {
+		b.progress[s.Name] = new(progress)
 		subscriber, err := t.Subscriber(s.Group())
 		if err != nil {
 			return nil, fmt.Errorf("subscribe %s: %w", s.Group(), err)
@@ -57,6 +61,10 @@ func Bind(g Graph, t transport.Transport, cfg BindConfig) (*message.Router, erro
 		for _, e := range s.Hears {
 			h := r.AddConsumerHandler(handlerName(s, e), e.Topic.Name, subscriber, e.handle)
 			h.AddMiddleware(b.chain(s, e)...)
+			if again := cfg.Redrives[s.Name]; again != nil {
+				h := r.AddConsumerHandler(handlerName(s, e)+redriveSuffix, e.Topic.Name, again, e.handle)
+				h.AddMiddleware(b.redriveChain(s, e)...)
+			}
 		}
 	}
 	return r, nil
@@ -75,8 +83,15 @@ func (g Graph) subscribable(cfg BindConfig) error {
 // a Go function is renamed.
 func handlerName(s ServiceFlow, e Edge) string { return s.Name + "/" + e.Topic.Name }
 
+// redriveSuffix names the handler of an arrow that is fed with what was put aside.
+const redriveSuffix = " (redrive)"
+
 // BadMessageError is a message no try can make readable. It is permanent.
-type BadMessageError struct{ reason string }
+type BadMessageError struct {
+	reason string
+	// anybodys is a message whose key or body cannot be read: it may be about another order than its key says.
+	anybodys bool
+}
 
 // Error says what is wrong with it.
 func (e *BadMessageError) Error() string { return e.reason }
@@ -90,20 +105,20 @@ func (e Edge) handle(msg *message.Message) error {
 		version, err := strconv.Atoi(v)
 		switch {
 		case err != nil || version < 1:
-			return &BadMessageError{fmt.Sprintf("header %s is %q, not a version number", outbox.HeaderSchemaVersion, v)}
+			return &BadMessageError{fmt.Sprintf("header %s is %q, not a version number", outbox.HeaderSchemaVersion, v), true}
 		case version > e.Topic.SchemaVersion:
-			return &BadMessageError{fmt.Sprintf("%s has schema version %d, this build knows %d: upgrade, then redrive", e.Topic.Event, version, e.Topic.SchemaVersion)}
+			return &BadMessageError{fmt.Sprintf("%s has schema version %d, this build knows %d: upgrade, then redrive", e.Topic.Event, version, e.Topic.SchemaVersion), false}
 		}
 	}
 	if typ := msg.Metadata.Get(outbox.HeaderType); typ != "" && typ != e.Topic.Event {
-		return &BadMessageError{fmt.Sprintf("header %s is %q, but the topic carries %s", outbox.HeaderType, typ, e.Topic.Event)}
+		return &BadMessageError{fmt.Sprintf("header %s is %q, but the topic carries %s", outbox.HeaderType, typ, e.Topic.Event), true}
 	}
 	ev, err := e.Topic.Decode(msg.Payload)
 	if err != nil {
-		return &BadMessageError{fmt.Sprintf("the body is not readable: %v", err)}
+		return &BadMessageError{fmt.Sprintf("the body is not readable: %v", err), true}
 	}
 	if d, ok := transport.DeliveryFrom(msg.Context()); ok && string(d.Key) != string(ev.Key()) {
-		return &BadMessageError{fmt.Sprintf("the key is %q, but the body is about order %s", d.Key, ev.Key())}
+		return &BadMessageError{fmt.Sprintf("the key is %q, but the body is about order %s", d.Key, ev.Key()), true}
 	}
 	return e.react(msg.Context(), ev)
 }

@@ -125,7 +125,7 @@ func (o *ourService) consume(ctx context.Context, watch message.HandlerMiddlewar
 	o.parts.closing(on.Close)
 	flow := router.Graph{router.Service("inventory", router.On(topic.OrderCreated, react), router.Says(topic.InventoryReserved))}
 	handlers, err := router.Bind(flow, on, router.BindConfig{
-		Letters: map[string]router.Letters{"inventory": deadletter.NewPostgres(o.db, wake)},
+		Letters: map[string]router.Letters{"inventory": deadletter.NewParking(o.db, "inventory", outbox.NewMarks(o.db, store), wake, deadletter.Options{Logger: o.log})},
 		Metrics: router.NewMetrics(prometheus.NewRegistry()),
 		Retry:   router.RetryConfig{Tries: retryTries, First: retryFirst, Longest: retryLongest},
 		Timeout: handlerTimeout, CloseTimeout: closeTimeout,

@@ -10,11 +10,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/config"
+	"millrace/deadletter"
 	"millrace/embedded"
 	"millrace/httpapi"
 	"millrace/httpapi/admin"
@@ -135,7 +137,11 @@ func (a *assembly) addHTTP(l *listeners, handlers *message.Router, databases []*
 			return nil
 		}
 	}
-	operations := admin.Handler(admin.Config{Metrics: metrics, Checks: checks,
+	notes := map[string]func() string{}
+	for _, p := range a.parkings {
+		notes["letters of "+p.Service()] = func() string { return lettersNote(p) }
+	}
+	operations := admin.Handler(admin.Config{Metrics: metrics, Checks: checks, Notes: notes,
 		Topology: func() any { return topology(a.flow, a.cfg.Services) }})
 	a.lineup.add("http", func(ctx context.Context) error {
 		return httpapi.Serve(ctx, a.cfg.ShutdownTimeout, append(servers, httpapi.Server{Listener: l.admin, Handler: operations})...)
@@ -148,4 +154,18 @@ func topology(flow router.Graph, here []string) any {
 		Services []string           `json:"services"`
 		Topics   []router.TopicFlow `json:"topics"`
 	}{here, flow.Rows()}
+}
+
+// lettersNote is what /readyz says of a service's dead letters. They make nobody unready: the REST API and
+// all other orders go on.
+func lettersNote(p *deadletter.Parking) string {
+	if pause, is := p.Paused(); is {
+		return fmt.Sprintf("PAUSED since %s, because too many messages failed alike (group %s); mend it, then: router dlq resume %s",
+			pause.Since.Format(time.RFC3339), pause.Fingerprint, p.Service())
+	}
+	d := p.Depth()
+	if d.Letters == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%d wait, the oldest for %s, %d messages are parked behind them", d.Letters, d.OldestAge.Round(time.Second), d.Parked)
 }

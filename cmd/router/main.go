@@ -68,7 +68,8 @@ outbox carries their events from Postgres to Kafka.
 
   router serve          runs it; without configuration, on an embedded broker and a private Postgres
   router demo           places orders against a running router and accounts for each of them
-  router flow           shows who says what and who hears it`,
+  router flow           shows who says what and who hears it
+  router dlq            shows what could not be processed, and has it tried again`,
 		SilenceUsage: true, SilenceErrors: true,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -76,7 +77,7 @@ outbox carries their events from Postgres to Kafka.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(serveCommand(), flowCommand(), migrateCommand(), versionCommand(), demoCommand())
+	root.AddCommand(serveCommand(), flowCommand(), migrateCommand(), dlqCommand(), versionCommand(), demoCommand())
 	wrapArgs(root)
 	return root
 }

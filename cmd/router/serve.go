@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -18,6 +19,7 @@ import (
 
 	"millrace/config"
 	"millrace/deadletter"
+	"millrace/handlers/inventory/inventorypg"
 	"millrace/logging"
 	"millrace/outbox"
 	"millrace/router"
@@ -126,18 +128,29 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, acceptClust
 	if err != nil {
 		return err
 	}
-	a := &assembly{cfg: cfg, flow: flow, log: log, metrics: metrics, lag: lagBehind(t, flow), lineup: &parts, routes: map[string]func(huma.API){}}
-	letters := map[string]router.Letters{}
+	a := &assembly{cfg: cfg, flow: flow, log: log, metrics: metrics, lag: lagBehind(t, flow), lineup: &parts, routes: map[string]func(huma.API){}, marks: map[string]*outbox.Marks{}}
+	letters, redrives := map[string]router.Letters{}, map[string]message.Subscriber{}
 	for _, db := range databases {
 		for _, name := range db.services {
-			if err := a.add(ctx, name, db); err != nil {
+			if name == "inventory" {
+				if _, err := inventorypg.Seed(ctx, db.work); err != nil {
+					return err
+				}
+			}
+			if err := a.add(name, db); err != nil {
 				return err
 			}
-			letters[name] = deadletter.NewPostgres(db.work, db.relay.Wake)
+			parking := deadletter.NewParking(db.work, name, a.marks[name], db.relay.Wake, deadletter.Options{FloodLimit: cfg.Handlers.FloodLetters, Logger: log})
+			parts.add(name+" letters", parking.Run)
+			if err := metrics.Register(parking); err != nil {
+				return fmt.Errorf("register the metrics of %s letters: %w", name, err)
+			}
+			a.parkings = append(a.parkings, parking)
+			letters[name], redrives[name] = parking, deadletter.NewRedriver(parking, log)
 		}
 	}
 	handlers, err := router.Bind(router.Flow(a.services).Only(cfg.Services...), t, router.BindConfig{
-		Letters: letters, Metrics: router.NewMetrics(metrics), Version: build(), Timeout: cfg.Handlers.Timeout, CloseTimeout: cfg.ShutdownTimeout,
+		Letters: letters, Redrives: redrives, Metrics: router.NewMetrics(metrics), Version: build(), Timeout: cfg.Handlers.Timeout, CloseTimeout: cfg.ShutdownTimeout,
 		Retry: router.RetryConfig{Tries: cfg.Handlers.Tries, First: cfg.Handlers.Backoff, Longest: cfg.Handlers.BackoffMax},
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/config"
+	"millrace/deadletter"
 	"millrace/handlers/analytics"
 	"millrace/handlers/analytics/analyticshttp"
 	"millrace/handlers/analytics/analyticspg"
@@ -49,17 +50,19 @@ type assembly struct {
 	lineup   *lineup
 	services router.Services
 	routes   map[string]func(huma.API)
+	marks    map[string]*outbox.Marks
+	parkings []*deadletter.Parking
 }
 
 // add builds one service on its database.
-func (a *assembly) add(ctx context.Context, name string, db *database) error {
+func (a *assembly) add(name string, db *database) error {
 	switch name {
 	case "order":
 		return a.addOrder(db)
 	case "payment":
 		return a.addPayment(db)
 	case "inventory":
-		return a.addInventory(ctx, db)
+		return a.addInventory(db)
 	case "shipping":
 		return a.addShipping(db)
 	case "notification":
@@ -75,6 +78,7 @@ func (a *assembly) add(ctx context.Context, name string, db *database) error {
 func openStore[S, V any](a *assembly, db *database, table outbox.Table[S, V]) *outbox.Store[S, V] {
 	store := outbox.NewPostgres(db.work, table, outbox.Options{Says: a.flow.MaySay(table.Service), Relay: db.relay, Logger: a.log})
 	a.lineup.add(table.Service+" store", store.Run)
+	a.marks[table.Service] = outbox.NewMarks(db.work, store)
 	return store
 }
 
@@ -137,10 +141,7 @@ func (a *assembly) callbackURL() string {
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/payments/callback"
 }
 
-func (a *assembly) addInventory(ctx context.Context, db *database) error {
-	if _, err := inventorypg.Seed(ctx, db.work); err != nil {
-		return err
-	}
+func (a *assembly) addInventory(db *database) error {
 	store := openStore(a, db, inventorypg.Table())
 	a.services.Inventory = inventory.New(inventorypg.Reservations{Store: store})
 	a.routes["inventory"] = func(api huma.API) {

@@ -28,6 +28,8 @@ type Config struct {
 	Topology func() any
 	// Checks decide what /readyz says, by name. See Check.
 	Checks map[string]Check
+	// Notes are told by /readyz?verbose and decide nothing, by name. They are called for each request.
+	Notes map[string]func() string
 }
 
 // Handler returns the endpoints:
@@ -40,7 +42,7 @@ type Config struct {
 func Handler(c Config) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
-	mux.Handle("GET /readyz", newReadiness(c.Checks))
+	mux.Handle("GET /readyz", newReadiness(c.Checks, c.Notes))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	mux.HandleFunc("GET /topology", func(w http.ResponseWriter, _ *http.Request) {
 		body, err := json.MarshalIndent(c.Topology(), "", "  ")

@@ -27,10 +27,11 @@ type Check func(ctx context.Context) error
 type readiness struct {
 	names  []string
 	checks map[string]*cached
+	notes  map[string]func() string
 }
 
-func newReadiness(checks map[string]Check) *readiness {
-	r := &readiness{names: slices.Sorted(maps.Keys(checks)), checks: map[string]*cached{}}
+func newReadiness(checks map[string]Check, notes map[string]func() string) *readiness {
+	r := &readiness{names: slices.Sorted(maps.Keys(checks)), checks: map[string]*cached{}, notes: notes}
 	for name, check := range checks {
 		r.checks[name] = &cached{check: check}
 	}
@@ -59,6 +60,9 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		status, verdict = http.StatusServiceUnavailable, "not ready: "+strings.Join(failed, ", ")
 	}
 	if request.URL.Query().Has("verbose") {
+		for _, name := range slices.Sorted(maps.Keys(r.notes)) {
+			lines = append(lines, "[i] "+name+": "+r.notes[name]())
+		}
 		verdict = strings.Join(append(lines, verdict), "\n")
 	}
 	writeText(w, status, verdict+"\n")

@@ -9,11 +9,11 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/lib/pq"
 
+	"millrace/groupcommit"
 	"millrace/handlers/notification"
 )
 
@@ -24,18 +24,14 @@ import (
 // One notice each would cost the disk one flush each. So calls that wait at the same
 // time share an INSERT; a call that comes alone does not wait for others.
 type Sender struct {
-	db  *sql.DB
-	log *slog.Logger
-
-	mu      sync.Mutex
-	queue   []*call
-	writing bool
+	db    *sql.DB
+	log   *slog.Logger
+	group *groupcommit.Group[*call]
 }
 
 type call struct {
 	message notification.Message
 	sentAt  time.Time
-	done    chan error
 }
 
 const (
@@ -52,7 +48,9 @@ func NewSender(db *sql.DB, log *slog.Logger) *Sender {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Sender{db: db, log: log}
+	s := &Sender{db: db, log: log}
+	s.group = groupcommit.New(maxBatch, writeLimit, s.insert)
+	return s
 }
 
 // Send records m and returns when it was first recorded. A text that Postgres
@@ -63,53 +61,17 @@ func (s *Sender) Send(ctx context.Context, m notification.Message) (time.Time, e
 			return time.Time{}, fmt.Errorf("%s: the message contains a NUL character: %w", m.NotificationID, notification.ErrRefused)
 		}
 	}
-	c := &call{message: m, done: make(chan error, 1)}
-	s.mu.Lock()
-	s.queue = append(s.queue, c)
-	if !s.writing {
-		s.writing = true
-		go s.write()
+	c := &call{message: m}
+	switch err := s.group.Do(ctx, c); {
+	case err != nil:
+		return time.Time{}, fmt.Errorf("write to notification.sent: %w", err)
+	case c.sentAt.IsZero():
+		return time.Time{}, errConcurrent
 	}
-	s.mu.Unlock()
-	select {
-	case err := <-c.done:
-		if err != nil {
-			return time.Time{}, err
-		}
-		// Neither the address nor the text: both are personal, and a device token is a key.
-		s.log.InfoContext(ctx, "notice sent", "order_id", m.OrderID, "kind", m.Kind, "channel", m.Channel,
-			"notification_id", m.NotificationID, "subject", m.Subject)
-		return c.sentAt, nil
-	case <-ctx.Done():
-		return time.Time{}, fmt.Errorf("waiting for notification.sent: %w", ctx.Err())
-	}
-}
-
-// write works until nobody waits, and ends: an idle sender has no goroutine to stop.
-func (s *Sender) write() {
-	for {
-		s.mu.Lock()
-		batch := s.queue[:min(len(s.queue), maxBatch)]
-		s.queue = s.queue[len(batch):]
-		if len(batch) == 0 {
-			s.queue, s.writing = nil, false
-			s.mu.Unlock()
-			return
-		}
-		s.mu.Unlock()
-
-		err := s.insert(batch)
-		for _, c := range batch {
-			switch {
-			case err != nil:
-				c.done <- fmt.Errorf("write to notification.sent: %w", err)
-			case c.sentAt.IsZero():
-				c.done <- errConcurrent
-			default:
-				c.done <- nil
-			}
-		}
-	}
+	// Neither the address nor the text: both are personal, and a device token is a key.
+	s.log.InfoContext(ctx, "notice sent", "order_id", m.OrderID, "kind", m.Kind, "channel", m.Channel,
+		"notification_id", m.NotificationID, "subject", m.Subject)
+	return c.sentAt, nil
 }
 
 // errConcurrent: another process recorded the same key while the statement ran, which
@@ -125,7 +87,7 @@ UNION ALL
 SELECT key, sent_at FROM notification.sent WHERE key = ANY($1::text[])`
 
 // insert records a batch in one statement and fills in each call's sentAt.
-func (s *Sender) insert(batch []*call) error {
+func (s *Sender) insert(ctx context.Context, batch []*call) error {
 	// In one order everywhere, so that two processes with the same keys cannot deadlock.
 	slices.SortFunc(batch, func(a, b *call) int { return cmp.Compare(a.message.Key, b.message.Key) })
 	columns := make([][]string, 9)
@@ -141,8 +103,6 @@ func (s *Sender) insert(batch []*call) error {
 	for i, column := range columns {
 		args[i] = pq.Array(column)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), writeLimit)
-	defer cancel()
 	rows, err := s.db.QueryContext(ctx, insertSent, args...)
 	if err != nil {
 		return err

@@ -116,13 +116,8 @@ func TestConcurrentCallsShareACommit(t *testing.T) {
 			}
 		})
 	}
-	waiting := func() int {
-		ledger.mu.Lock()
-		defer ledger.mu.Unlock()
-		return len(ledger.queue)
-	}
 	// What the first batches took before the table was held up is a matter of luck; the rest waits.
-	eventually(t, "the calls to queue up", func() bool { return waiting() > orders/2 })
+	eventually(t, "the calls to queue up", func() bool { return ledger.group.Waiting() > orders/2 })
 	must(t, hold.Rollback())
 	calls.Wait()
 	var accounts, transactions int

@@ -13,24 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"millrace/outbox"
-	"millrace/testserver"
 )
-
-func TestMain(m *testing.M) { testserver.Main(m) }
-
-func database(t *testing.T) *sql.DB {
-	t.Helper()
-	db := testserver.Postgres(t)
-	for schema, steps := range map[string]func() error{
-		outbox.Schema: func() error { return outbox.Migrate(t.Context(), db, outbox.Schema, outbox.Migrations()) },
-		Schema:        func() error { return outbox.Migrate(t.Context(), db, Schema, Migrations()) },
-	} {
-		if err := steps(); err != nil {
-			t.Fatalf("schema %s: %v", schema, err)
-		}
-	}
-	return db
-}
 
 // hostile is a letter about a message that means harm.
 func hostile() Letter {
@@ -39,18 +22,24 @@ func hostile() Letter {
 		ID: NewID("order-service", id), Service: "order", Group: "order-service", Handler: "order/t", MessageID: id, Topic: "t",
 		Key: []byte{0xff, 0}, Payload: bytes.Repeat([]byte{0, 0xff}, 500_000),
 		Headers:     map[string]string{"nul": "a\x00b", "binary": "\xff\xfe", "\xffname": "x", "_watermill_message_uuid": "theirs", "plain": "x"},
-		FirstFailed: time.Now(), LastFailed: time.Now(),
+		FirstFailed: time.Now(), LastFailed: time.Now(), PublishedAt: time.Now(), Status: New,
 	}
 	l.Describe(errors.New("quoted \x00 \xff " + strings.Repeat("ä", maxErrorText)))
 	return l
 }
 
+// parkingOn keeps letters of the test's service.
+func parkingOn(db *sql.DB, wake func()) *Parking {
+	store := outbox.NewPostgres(db, seenTable, outbox.Options{})
+	return NewParking(db, "order", outbox.NewMarks(db, store), wake, Options{})
+}
+
 func TestALetterAndItsCopyAreWrittenOnce(t *testing.T) {
 	db, l := database(t), hostile()
 	woken := 0
-	letters := NewPostgres(db, func() { woken++ })
+	letters := parkingOn(db, func() { woken++ })
 	for range 3 {
-		if err := letters.Put(t.Context(), l); err != nil {
+		if _, err := letters.Put(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -88,12 +77,12 @@ func TestALetterWithoutItsCopyIsNotWritten(t *testing.T) {
 	if _, err := db.Exec("ALTER TABLE millrace.outbox RENAME TO away"); err != nil {
 		t.Fatal(err)
 	}
-	if err := NewPostgres(db, nil).Put(t.Context(), hostile()); err == nil {
+	if _, err := parkingOn(db, nil).Put(t.Context(), hostile()); err == nil {
 		t.Error("no error, though the copy has nowhere to go")
 	}
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := NewPostgres(db, nil).Put(stopped, hostile()); !errors.Is(err, context.Canceled) {
+	if _, err := parkingOn(db, nil).Put(stopped, hostile()); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
 	var n int

@@ -1,0 +1,91 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// floodWindow is the minute in which letters are counted.
+const floodWindow = time.Minute
+
+// maxFingerprints bounds the kinds of failure that are counted: beyond it the count begins anew.
+const maxFingerprints = 10_000
+
+// flood counts the letters of each kind.
+type flood struct {
+	limit int
+
+	mu    sync.Mutex
+	began time.Time
+	count map[string]int
+}
+
+// add counts a letter. It tells whether that makes it a flood.
+func (f *flood) add(fingerprint string, now time.Time) bool {
+	if f.limit == 0 {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.count == nil || now.Sub(f.began) > floodWindow || len(f.count) > maxFingerprints {
+		f.began, f.count = now, map[string]int{}
+	}
+	f.count[fingerprint]++
+	return f.count[fingerprint] > f.limit
+}
+
+func (f *flood) reset() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count = nil
+}
+
+// ErrPaused means: the service takes no messages until somebody resumes it.
+var ErrPaused = errors.New("the service is paused: too many messages failed alike (router dlq resume)")
+
+// pause stops the service everywhere, and says ErrPaused.
+func (p *Parking) pause(ctx context.Context, l Letter) error {
+	ctx, cancel := context.WithTimeout(ctx, writeLimit)
+	defer cancel()
+	result, err := p.db.ExecContext(ctx, `INSERT INTO deadletter.pauses (service, fingerprint, error, letters) VALUES ($1, $2, $3, $4)
+ON CONFLICT (service) WHERE resumed_at IS NULL DO NOTHING`, p.service, l.Fingerprint(), l.Error, p.flood.limit)
+	if err != nil {
+		return fmt.Errorf("pause %s, where letters of group %s are a flood: %w", p.service, l.Fingerprint(), err)
+	}
+	p.watch.paused(Pause{Service: p.service, Fingerprint: l.Fingerprint(), Error: l.Error, Since: time.Now()})
+	if n, err := result.RowsAffected(); err == nil && n > 0 {
+		p.watch.log.ErrorContext(ctx, "the service is paused: too many messages failed alike; mend it, then: router dlq resume "+p.service,
+			"service", p.service, "group", l.Fingerprint(), "letters_in_a_minute", p.flood.limit, "error", l.Error)
+	}
+	return ErrPaused
+}
+
+// Pause is a service that takes no messages.
+type Pause struct {
+	Service     string    `json:"service"`
+	Fingerprint string    `json:"group"`
+	Error       string    `json:"error"`
+	Since       time.Time `json:"since"`
+}
+
+// Resume has paused services take messages again. Those that failed are tried again; if they fail as before, and as many,
+// the service is paused once more. It returns what was paused.
+func (d *Desk) Resume(ctx context.Context, service, reason string) (list []Pause, err error) {
+	rows, err := d.db.QueryContext(ctx, `UPDATE deadletter.pauses SET resumed_at = now(), resumed_by = $2, reason = $3
+WHERE service = $1 AND resumed_at IS NULL RETURNING service, fingerprint, error, since`, service, d.who, reason)
+	if err != nil {
+		return nil, fmt.Errorf("resume %s: %w", service, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p Pause
+		if err := rows.Scan(&p.Service, &p.Fingerprint, &p.Error, &p.Since); err != nil {
+			return nil, fmt.Errorf("resume %s: %w", service, err)
+		}
+		list = append(list, p)
+	}
+	return list, rows.Err()
+}

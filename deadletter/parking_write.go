@@ -1,0 +1,159 @@
+package deadletter
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"millrace/outbox"
+	"millrace/transport"
+)
+
+// knownLetters are those of a batch that lie here already, and what they are.
+func knownLetters(ctx context.Context, tx *sql.Tx, batch []*entry) (map[string]Status, error) {
+	ids := make(outbox.UUIDArray, len(batch))
+	for i, e := range batch {
+		ids[i] = e.letter.ID
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT id, status FROM deadletter.letters WHERE id = ANY($1::uuid[])", ids)
+	if err != nil {
+		return nil, fmt.Errorf("look for letters: %w", err)
+	}
+	defer rows.Close()
+	known := map[string]Status{}
+	for rows.Next() {
+		var id string
+		var s Status
+		if err := rows.Scan(&id, &s); err != nil {
+			return nil, fmt.Errorf("look for letters: %w", err)
+		}
+		known[id] = s
+	}
+	return known, rows.Err()
+}
+
+// appendWrite is what one transaction writes.
+type appendWrite struct {
+	letters []*Letter
+	status  []Status
+	lanes   []*Letter
+	copies  []*Letter
+}
+
+func (w *appendWrite) letter(l *Letter, s Status) {
+	w.letters, w.status = append(w.letters, l), append(w.status, s)
+	if s == New {
+		w.copies = append(w.copies, l)
+	}
+}
+
+func (w *appendWrite) lane(l *Letter) { w.lanes = append(w.lanes, l) }
+
+// insertLetters draws the positions in the order of the arrays. Whatever is text and may be empty is NULL then.
+const insertLetters = `INSERT INTO deadletter.letters
+(id, service, consumer_group, handler, lane, order_id, message_id, correlation_id, topic, partition, kafka_offset, key, headers, payload,
+ attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, status, retry_at, published_at)
+SELECT d.id, $1, d.consumer_group, d.handler, coalesce(d.order_id, d.id), d.order_id, d.message_id, d.correlation_id, d.topic, d.partition, d.kafka_offset,
+ CASE WHEN d.has_key THEN d.key END, d.headers, d.payload,
+ d.attempts, d.error_type, d.error, d.fingerprint, d.first_failed_at, d.last_failed_at, d.version, d.status,
+ CASE WHEN d.status = 'retrying' THEN d.retry_at END, d.published_at
+FROM (SELECT id, consumer_group, handler, nullif(order_id, '')::uuid AS order_id, message_id, correlation_id, topic, partition, kafka_offset, has_key, key, headers, payload,
+ attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, status, retry_at, published_at, n
+ FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::boolean[], $12::bytea[], $13::json[], $14::bytea[],
+  $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::text[], $22::text[], $23::timestamptz[], $24::timestamptz[])
+ WITH ORDINALITY AS u(id, consumer_group, handler, order_id, message_id, correlation_id, topic, partition, kafka_offset, has_key, key, headers, payload,
+  attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, status, retry_at, published_at, n)) AS d
+ORDER BY d.n`
+
+const insertLanes = `INSERT INTO deadletter.lanes (service, lane, order_id, due_at)
+SELECT $1, d.lane, nullif(d.order_id, '')::uuid, CASE WHEN d.due THEN d.due_at END
+FROM unnest($2::uuid[], $3::text[], $4::boolean[], $5::timestamptz[]) AS d(lane, order_id, due, due_at)
+ON CONFLICT (service, lane) DO UPDATE SET due_at = EXCLUDED.due_at`
+
+func (w *appendWrite) run(ctx context.Context, tx *sql.Tx, service string) error {
+	if len(w.letters) == 0 {
+		return nil
+	}
+	args, err := letterArgs(service, w.letters, w.status)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, insertLetters, args...); err != nil {
+		return fmt.Errorf("write %d letters of %s: %w", len(w.letters), service, err)
+	}
+	if len(w.lanes) > 0 {
+		var lanes outbox.UUIDArray
+		var orders outbox.TextArray
+		var due outbox.BooleanArray
+		var at outbox.TimestamptzArray
+		for _, l := range w.lanes {
+			lanes, orders = append(lanes, l.lane()), append(orders, l.OrderID)
+			due, at = append(due, l.Status == Retrying), append(at, l.RetryAt)
+		}
+		if _, err := tx.ExecContext(ctx, insertLanes, service, lanes, orders, due, at); err != nil {
+			return fmt.Errorf("write %d lanes of %s: %w", len(lanes), service, err)
+		}
+	}
+	return publishCopies(ctx, tx, service, w.copies)
+}
+
+// letterArgs are the parameters of insertLetters.
+func letterArgs(service string, letters []*Letter, status []Status) ([]any, error) {
+	n := len(letters)
+	var (
+		ids                                      = make(outbox.UUIDArray, n)
+		groups, handlers, orders, messages, corr = texts(n), texts(n), texts(n), texts(n), texts(n)
+		topics                                   = texts(n)
+		partitions, offsets, attempts            = make(outbox.BigintArray, n), make(outbox.BigintArray, n), make(outbox.BigintArray, n)
+		hasKey                                   = make(outbox.BooleanArray, n)
+		keys, payloads                           = make(outbox.ByteaArray, n), make(outbox.ByteaArray, n)
+		headers                                  = make(outbox.JSONArray, n)
+		types, errs, prints, versions, states    = texts(n), texts(n), texts(n), texts(n), texts(n)
+		first, last, retry, published            = times(n), times(n), times(n), times(n)
+	)
+	for i, l := range letters {
+		encoded, err := l.headersJSON()
+		if err != nil {
+			return nil, err
+		}
+		ids[i], groups[i], handlers[i], orders[i], messages[i], corr[i], topics[i] = l.ID, l.Group, l.Handler, l.OrderID, l.MessageID, l.CorrelationID, l.Topic
+		partitions[i], offsets[i], hasKey[i], keys[i], headers[i], payloads[i] = int64(l.Partition), l.Offset, l.Key != nil, l.Key, encoded, l.Payload
+		states[i], retry[i], published[i] = string(status[i]), l.RetryAt, l.PublishedAt
+		first[i], last[i], versions[i] = l.FirstFailed, l.LastFailed, l.Version
+		if status[i] == Parked { // it has not failed
+			continue
+		}
+		attempts[i], types[i], errs[i], prints[i] = int64(l.Attempts), l.ErrorType, l.Error, l.Fingerprint()
+	}
+	return []any{service, ids, groups, handlers, orders, messages, corr, topics, partitions, offsets, hasKey, keys, headers, payloads,
+		attempts, types, errs, prints, first, last, versions, states, retry, published}, nil
+}
+
+func texts(n int) outbox.TextArray        { return make(outbox.TextArray, n) }
+func times(n int) outbox.TimestamptzArray { return make(outbox.TimestamptzArray, n) }
+
+// publishCopies writes the letters' public copies to the outbox.
+func publishCopies(ctx context.Context, tx *sql.Tx, service string, letters []*Letter) error {
+	if len(letters) == 0 {
+		return nil
+	}
+	publisher, err := outbox.NewPublisher(tx, service)
+	if err != nil {
+		return err
+	}
+	byTopic := map[string][]*message.Message{}
+	for _, l := range letters {
+		msg := message.NewMessage(l.ID, l.Payload)
+		msg.Metadata = l.kafkaHeaders()
+		msg.SetContext(transport.WithKey(ctx, l.Key))
+		byTopic[Topic(l.Group)] = append(byTopic[Topic(l.Group)], msg)
+	}
+	for topic, msgs := range byTopic {
+		if err := publisher.Publish(topic, msgs...); err != nil {
+			return fmt.Errorf("write %d letters of %s to the outbox: %w", len(msgs), service, err)
+		}
+	}
+	return nil
+}

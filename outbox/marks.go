@@ -1,0 +1,137 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"millrace/event"
+)
+
+// Marks are the park marks of one service's rows. A row that is marked takes no message from the log
+// (see ErrParked).
+type Marks struct {
+	db     *sql.DB
+	name   string
+	lock   string
+	set    string
+	done   string
+	undone string
+	forget func([]event.OrderID)
+}
+
+// NewMarks returns the marks of a store's rows, which are in db.
+func NewMarks[S, V any](db *sql.DB, store *Store[S, V]) *Marks {
+	name := store.table.Name
+	return &Marks{
+		db: db, name: name, forget: store.recent.drop,
+		lock: fmt.Sprintf(`WITH inserted AS (
+	INSERT INTO %[1]s (order_id, state) SELECT id, '%[2]s' FROM unnest($1::uuid[]) AS id ORDER BY id ON CONFLICT DO NOTHING
+	RETURNING order_id, false AS parked), locked AS (
+	SELECT order_id, parked_at IS NOT NULL AS parked FROM %[1]s WHERE order_id = ANY($1::uuid[]) AND (SELECT count(*) FROM inserted) >= 0
+	ORDER BY order_id FOR UPDATE)
+SELECT * FROM locked UNION ALL SELECT * FROM inserted`, name, emptyState),
+		set: fmt.Sprintf(`UPDATE %s t SET parked_at = CASE WHEN d.parked THEN coalesce(t.parked_at, now()) END
+FROM unnest($1::uuid[], $2::boolean[]) AS d(order_id, parked) WHERE %s`, name, sameKey("order_id")),
+		done:   fmt.Sprintf(`UPDATE %s SET processed = processed || $2::uuid WHERE order_id = $1 AND NOT processed @> ARRAY[$2::uuid]`, name),
+		undone: fmt.Sprintf(`UPDATE %s SET processed = array_remove(processed, $2::uuid) WHERE order_id = $1`, name),
+	}
+}
+
+// errAppeared means: a row was inserted by somebody else while it was being locked.
+var errAppeared = errors.New("a row appeared while it was being locked")
+
+// Hold locks the rows of ids, empty ones where there are none, and runs do in the same transaction. do is told which
+// rows are marked, and leaves in marked which are to be. Both commit together or not at all, so nothing
+// that depends on a mark can happen between two looks at it. do may be run again.
+//
+// It waits for rows that somebody else holds, up to a second; then, as after any other trouble, it fails
+// with an error that IsTransient.
+func (m *Marks) Hold(ctx context.Context, ids []event.OrderID, do func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error) error {
+	ids = sorted(ids)
+	for {
+		err := m.hold(ctx, ids, do)
+		if !errors.Is(err, errAppeared) {
+			return err
+		}
+	}
+}
+
+func (m *Marks) hold(ctx context.Context, ids []event.OrderID, do func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error) error {
+	ctx, cancel := context.WithTimeout(ctx, transactionLimit)
+	defer cancel()
+	tx, err := m.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("hold %d rows of %s: %w", len(ids), m.name, err)
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if _, err := tx.ExecContext(ctx, asideLimits); err != nil {
+		return fmt.Errorf("hold %d rows of %s: set the limits: %w", len(ids), m.name, err)
+	}
+	before, err := m.read(ctx, tx, ids)
+	if err != nil {
+		return fmt.Errorf("hold %d rows of %s: %w", len(ids), m.name, err)
+	}
+	marked := make(map[event.OrderID]bool, len(before))
+	for id, parked := range before {
+		marked[id] = parked
+	}
+	if err := do(ctx, tx, marked); err != nil {
+		return err
+	}
+	var changed UUIDArray
+	var to BooleanArray
+	for _, id := range ids {
+		if marked[id] != before[id] {
+			changed, to = append(changed, string(id)), append(to, marked[id])
+		}
+	}
+	if len(changed) > 0 {
+		if _, err := tx.ExecContext(ctx, m.set, changed, to); err != nil {
+			return fmt.Errorf("mark rows of %s: %w", m.name, err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("mark rows of %s: commit: %w", m.name, err)
+	}
+	m.forget(ids)
+	return nil
+}
+
+func (m *Marks) read(ctx context.Context, tx *sql.Tx, ids []event.OrderID) (map[event.OrderID]bool, error) {
+	rows, err := tx.QueryContext(ctx, m.lock, uuids(ids))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := make(map[event.OrderID]bool, len(ids))
+	for rows.Next() {
+		var id string
+		var parked bool
+		if err := rows.Scan(&id, &parked); err != nil {
+			return nil, err
+		}
+		found[event.OrderID(id)] = parked
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if len(found) < len(ids) {
+		return nil, errAppeared
+	}
+	return found, nil
+}
+
+// SetProcessed writes into a row that a message counts as processed, or no longer does. It is for the
+// transaction that Hold runs, on a row it holds.
+func (m *Marks) SetProcessed(ctx context.Context, tx *sql.Tx, id event.OrderID, messageID string, processed bool) error {
+	query := m.undone
+	if processed {
+		query = m.done
+	}
+	if _, err := tx.ExecContext(ctx, query, string(id), messageID); err != nil {
+		return fmt.Errorf("remember in %s that message %s is done with: %w", m.name, messageID, err)
+	}
+	return nil
+}
