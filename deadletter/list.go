@@ -45,7 +45,7 @@ func (d *Desk) Groups(ctx context.Context, f filter.Condition) ([]Group, error) 
 	WHERE c.status IN ('new', 'retrying', 'redriving') GROUP BY c.fingerprint
 )
 SELECT g.fingerprint, e.error, e.error_type, e.handler, g.services, g.letters, g.orders, coalesce(b.n, 0), g.first, g.last, g.last_hour, g.hour_before, e.id
-FROM grouped g JOIN deadletter.letters e ON e.position = g.youngest AND e.status <> 'parked' LEFT JOIN behind b USING (fingerprint)
+FROM grouped g JOIN deadletter.letters e ON e.position = g.youngest AND e.status <> 'parked' LEFT JOIN behind b ON b.fingerprint = g.fingerprint
 ORDER BY g.letters DESC, g.fingerprint`, f.Args...)
 	if err != nil {
 		return nil, fmt.Errorf("group the letters: %w", err)

@@ -38,7 +38,12 @@ type Tally struct {
 // Freeze notes the letters that meet a filter and wait for somebody, the oldest first, as a redrive. text is the
 // filter as it was typed.
 func (d *Desk) Freeze(ctx context.Context, f filter.Condition, text, reason string) (Redrive, error) {
-	r := Redrive{ID: uuid.NewString(), Who: d.who, Reason: reason, Selection: text}
+	return d.FreezeAs(ctx, uuid.NewString(), f, text, reason)
+}
+
+// FreezeAs is Freeze under a given id: a redrive of letters in several databases has the same in each.
+func (d *Desk) FreezeAs(ctx context.Context, id string, f filter.Condition, text, reason string) (Redrive, error) {
+	r := Redrive{ID: id, Who: d.who, Reason: reason, Selection: text}
 	tx, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
 		return r, fmt.Errorf("note what to redrive: %w", err)

@@ -4,21 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/user"
+	"regexp"
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
-	"millrace/outbox"
-	"millrace/router"
-	"millrace/transport"
 )
 
 func dlqCommand() *cobra.Command {
@@ -28,7 +23,8 @@ func dlqCommand() *cobra.Command {
 		Long: `Look at dead letters, and decide what becomes of them. It works on the databases (the same settings as
 serve's, or those of the router that runs on this machine) and needs no router that runs.
 
-A filter is a list of conditions, which must all hold; "or", "not" and parentheses are as usual:
+A letter is named by its id, or by the first six digits of it. A filter is a list of conditions, which must
+all hold; "or", "not" and parentheses are as usual:
 
   service:payment since:2h               of one service, of the last two hours
   error~"no such account"                text in the error, whatever the case
@@ -36,68 +32,45 @@ A filter is a list of conditions, which must all hold; "or", "not" and parenthes
   body.total.amount>=10000               a place in the event's body
   c-4711                                 text anywhere: error, ids, body
 
-Fields: ` + strings.Join(filter.Fields(), ", ") + `.`,
+Fields: ` + strings.Join(filter.Fields(), ", ") + `.
+
+What has been settled (resolved or dropped) is left out, unless --all is given or the filter asks for a status.
+Decisions are noted with who took them: the user and the host, or what DLQ_USER says.
+
+Exit codes: 0 done, 1 not done or not wholly, 2 a mistake in the command, 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(dlqGroupsCommand(), dlqListCommand(), dlqShowCommand(), dlqRedriveCommand(), dlqDropCommand(), dlqRestoreCommand(), dlqResumeCommand(), dlqEditCommand())
+	cmd.AddCommand(
+		dlqGroupsCommand(),
+		dlqListCommand(),
+		dlqShowCommand(),
+		dlqWatchCommand(),
+		dlqRedriveCommand(),
+		dlqRedrivesCommand(),
+		dlqEditCommand(),
+		dlqDropCommand(),
+		dlqRestoreCommand(),
+		dlqResumeCommand(),
+		dlqExportCommand(),
+		dlqImportCommand(),
+	)
+	for _, sub := range cmd.Commands() {
+		completeOutput(sub)
+	}
 	return cmd
 }
 
-// desks are the databases' letters, and the flow whose reactions tell what a redrive would do.
-type desks struct {
-	all  []*deadletter.Desk
-	flow router.Graph
-}
+// userSetting names who decides, where the operating system's user says little: a shared account, a job.
+const userSetting = "DLQ_USER"
 
-// withDesks connects to every configured database, or to the private one, which it starts or joins.
-func withDesks(ctx context.Context, do func(ctx context.Context, d *desks) error) (err error) {
-	cfg, _, err := loadConfig(nil)
-	if err != nil {
-		return err
-	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	slog.SetDefault(log)
-	cfg.Transport = "memory" // no broker is needed
-	var c closers
-	defer func() {
-		if closeErr := c.close(); err == nil {
-			err = closeErr
-		}
-	}()
-	s, err := startServers(ctx, cfg, log, &c)
-	if err != nil {
-		return err
-	}
-	a := &assembly{
-		cfg: cfg, flow: router.Flow(router.Services{}), log: log, metrics: prometheus.NewRegistry(), lineup: &lineup{},
-		lag: lagBehind(noTransport{}, nil), routes: map[string]func(huma.API){}, marks: map[string]*outbox.Marks{},
-	}
-	who := whoAmI()
-	found := &desks{}
-	for _, db := range groupByDatabase(cfg, s) {
-		if db.work, err = openPool(ctx, db.dsn, connectionsShared, silence); err != nil {
-			return fmt.Errorf("the database of %v (DATABASE_URL): %w", db.services, err)
-		}
-		c.add(db.work.Close)
-		db.reads = db.work
-		marks := map[string]*outbox.Marks{}
-		for _, name := range db.services {
-			if err := a.add(name, db); err != nil {
-				return err
-			}
-			marks[name] = a.marks[name]
-		}
-		found.all = append(found.all, deadletter.NewDesk(db.work, marks, who))
-	}
-	found.flow = router.Flow(a.services)
-	return do(ctx, found)
-}
-
-// noTransport is for services that are put together and not run.
-type noTransport struct{ transport.Transport }
+// maxUser is how much of a name an audit keeps.
+const maxUser = 100
 
 // whoAmI is who decides, as an audit should name them.
 func whoAmI() string {
+	if name := oneLine(os.Getenv(userSetting), maxUser); name != "" {
+		return name
+	}
 	name := "somebody"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
@@ -105,25 +78,69 @@ func whoAmI() string {
 	if host, err := os.Hostname(); err == nil {
 		name += "@" + host
 	}
-	return name
+	return oneLine(name, maxUser)
 }
 
 // parseFilter reads a filter from the arguments.
 func parseFilter(args []string) (filter.Condition, error) {
-	c, err := filter.Parse(strings.Join(args, " "), time.Now())
-	if err != nil {
-		return c, usageError{err}
-	}
-	return c, nil
+	text := strings.Join(args, " ")
+	c, err := filter.Parse(text, time.Now())
+	return c, filterError(text, err)
 }
 
-// find returns the letter with that id, or the only one whose id begins so.
-func (d *desks) find(ctx context.Context, id string) (*deadletter.Desk, *deadletter.Letter, error) {
-	for _, desk := range d.all {
-		l, err := desk.Find(ctx, id)
-		if err == nil || !errors.Is(err, deadletter.ErrNoLetter) {
-			return desk, l, err
+// filterError shows the place a filter is wrong at.
+func filterError(text string, err error) error {
+	wrong, ok := errors.AsType[*filter.SyntaxError](err)
+	if !ok {
+		return err
+	}
+	const around = 40 // characters shown before the place
+	runes := []rune(text)
+	at := min(len([]rune(text[:min(wrong.At, len(text))])), len(runes))
+	from := max(0, at-around)
+	shown := clean(string(runes[from:at]))
+	if from < at && runes[at-1] == ' ' {
+		shown += " " // it was cut off
+	}
+	return usageError{fmt.Errorf("%w\n  %s%s\n  %s^", err, shown, oneLine(string(runes[at:]), around), strings.Repeat(" ", displayWidth(shown)))}
+}
+
+// unsettled narrows a filter to letters that wait, unless it asks for a status or all are wanted.
+func unsettled(c filter.Condition, all bool) filter.Condition {
+	if all || strings.Contains(c.SQL, "status") { // values are parameters: only the field can be there
+		return c
+	}
+	c.SQL = "(" + c.SQL + ") AND status IN ('new', 'retrying', 'redriving')"
+	return c
+}
+
+// addAll adds the flag --all.
+func addAll(cmd *cobra.Command) *bool {
+	return cmd.Flags().Bool("all", false, "also what has been settled: resolved or dropped")
+}
+
+// letterID is an id, or the beginning of one.
+var letterID = regexp.MustCompile(`^[0-9a-fA-F]{6}[0-9a-fA-F-]{0,30}$`)
+
+// find returns the letter with that id, or the only one whose id begins so, and where it is.
+func (d *desks) find(ctx context.Context, id string) (desk *deadletter.Desk, letter *deadletter.Letter, err error) {
+	if !letterID.MatchString(id) {
+		return nil, nil, usageError{fmt.Errorf("%q is no id of a letter: it is hexadecimal, and at least its first six digits are needed (router dlq list shows them)", id)}
+	}
+	for _, candidate := range d.all {
+		l, err := candidate.Find(ctx, id)
+		switch {
+		case errors.Is(err, deadletter.ErrNoLetter):
+		case err != nil:
+			return nil, nil, err
+		case letter != nil:
+			return nil, nil, fmt.Errorf("letter %s: several begin like that, %s and %s for instance: type more of it", id, letter.ID, l.ID)
+		default:
+			desk, letter = candidate, l
 		}
 	}
-	return nil, nil, fmt.Errorf("letter %s: %w; router dlq list shows them", id, deadletter.ErrNoLetter)
+	if letter == nil {
+		return nil, nil, fmt.Errorf("letter %s: %w; router dlq list shows them", id, deadletter.ErrNoLetter)
+	}
+	return desk, letter, nil
 }

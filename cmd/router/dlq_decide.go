@@ -4,31 +4,72 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"millrace/config"
 	"millrace/deadletter"
 )
 
 // decision is a command that settles letters one by one, with a reason.
-func decision(cmd *cobra.Command, done string, decide func(ctx context.Context, desk *deadletter.Desk, id, reason string) error) *cobra.Command {
-	cmd.Args = cobra.MinimumNArgs(1)
+type decision struct {
+	verb, done string
+	fits       func(deadletter.Status) bool // for a choice by filter: the others are passed over
+	decide     func(ctx context.Context, desk *deadletter.Desk, id, reason string) error
+}
+
+// found is a letter and the desk it is decided about at.
+type found struct {
+	desk   *deadletter.Desk
+	letter *deadletter.Letter
+}
+
+func (n decision) command(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	var c choice
+	c.addFlags(cmd)
 	reason := cmd.Flags().String("reason", "", "why, for the letter's story (needed)")
+	yes := cmd.Flags().Bool("yes", false, "with --group or --filter: do not ask; needed where nobody can be asked")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *reason == "" {
 			return usageError{errors.New(`--reason is needed, for instance --reason "duplicate of ticket 4711"`)}
 		}
+		if err := c.check(cmd, args, 0); err != nil {
+			return err
+		}
+		if len(args) == 0 && !*yes && !interactive() {
+			return errNobody
+		}
 		return withDesks(cmd.Context(), func(ctx context.Context, d *desks) error {
-			for _, id := range args {
-				desk, l, err := d.find(ctx, id)
-				if err != nil {
-					return err
+			list, err := n.chosen(ctx, d, c)
+			if err != nil {
+				return err
+			}
+			if len(list) == 0 {
+				printNone(cmd.OutOrStdout(), true)
+				return nil
+			}
+			if len(args) == 0 && !*yes && !confirmed(ctx, cmd, fmt.Sprintf("%s %d letters (%s)?", n.verb, len(list), oneLine(c.text(), pipeText))) {
+				return errors.New("nothing was changed")
+			}
+			failed := 0
+			for _, f := range list {
+				err := n.decide(ctx, f.desk, f.letter.ID, *reason)
+				switch {
+				case ctx.Err() != nil:
+					return ctx.Err()
+				case err != nil:
+					failed++
+					fmt.Fprintln(cmd.ErrOrStderr(), "router:", err)
+				default:
+					fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", f.letter.ID, n.done)
 				}
-				if err := decide(ctx, desk, l.ID, *reason); err != nil {
-					return err
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", l.ID, done)
+			}
+			if failed > 0 {
+				return fmt.Errorf("%d of %d letters were left as they are", failed, len(list))
 			}
 			return nil
 		})
@@ -36,25 +77,63 @@ func decision(cmd *cobra.Command, done string, decide func(ctx context.Context, 
 	return cmd
 }
 
+// chosen are the letters, frozen: what comes later does not join them. Every id must be one of a letter.
+func (n decision) chosen(ctx context.Context, d *desks, c choice) (list []found, err error) {
+	if len(c.ids) > 0 {
+		for _, id := range c.ids {
+			desk, l, err := d.find(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, found{desk, l})
+		}
+		return list, nil
+	}
+	condition, err := c.parsed()
+	if err != nil {
+		return nil, err
+	}
+	for _, desk := range d.all {
+		err := desk.Export(ctx, condition, false, func(l *deadletter.Letter) error {
+			if n.fits(l.Status) {
+				list = append(list, found{desk, &deadletter.Letter{ID: l.ID}}) // the bodies of all would be too much
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
 func dlqDropCommand() *cobra.Command {
-	return decision(&cobra.Command{
-		Use:   "drop <letter>…",
+	return decision{"Drop", "dropped", func(s deadletter.Status) bool { return s.Open() },
+		func(ctx context.Context, desk *deadletter.Desk, id, reason string) error {
+			return desk.Drop(ctx, id, reason)
+		}}.command(&cobra.Command{
+		Use:   "drop [letter…]",
 		Short: "Give letters up; what waits behind them goes on",
-		Long: `Give letters up. Their messages count as processed, without having had an effect; what waits behind them
+		Long: `Gives letters up. Their messages count as processed, without having had an effect; what waits behind them
 goes on. restore takes a dropped letter up again.`,
-		Example: `  router dlq drop 3f1c9a --reason "test order"`,
-	}, "dropped", func(ctx context.Context, desk *deadletter.Desk, id, reason string) error {
-		return desk.Drop(ctx, id, reason)
+		Example: `  router dlq drop 3f1c9a --reason "test order"
+  router dlq drop --filter 'service:notification until:2026-01-31' --reason "nobody wants to be told now"`,
+		ValidArgsFunction: completeLetters("status:new or status:retrying or status:redriving"),
 	})
 }
 
 func dlqRestoreCommand() *cobra.Command {
-	return decision(&cobra.Command{
-		Use:     "restore <letter>…",
-		Short:   "Take dropped letters up again",
-		Example: `  router dlq restore 3f1c9a --reason "dropped by mistake"`,
-	}, "restored", func(ctx context.Context, desk *deadletter.Desk, id, reason string) error {
-		return desk.Restore(ctx, id, reason)
+	return decision{"Restore", "restored", func(s deadletter.Status) bool { return s == deadletter.Dropped },
+		func(ctx context.Context, desk *deadletter.Desk, id, reason string) error {
+			return desk.Restore(ctx, id, reason)
+		}}.command(&cobra.Command{
+		Use:   "restore [letter…]",
+		Short: "Take dropped letters up again",
+		Long: `Takes dropped letters up again: each waits as if it had just failed, and so do messages of its order that come
+from now on. What was processed in between stays processed.`,
+		Example: `  router dlq restore 3f1c9a --reason "dropped by mistake"
+  router dlq restore --filter 'status:dropped last>2h' --reason "wrong group"`,
+		ValidArgsFunction: completeLetters("status:dropped"),
 	})
 }
 
@@ -64,13 +143,17 @@ func dlqResumeCommand() *cobra.Command {
 		Short: "Have a paused service take messages again",
 		Long: `Has a service take messages again that was paused because too many failed alike. Mend it first: what failed is tried
 again, and if it fails as before, and as much, the service is paused once more.`,
-		Args:    cobra.ExactArgs(1),
-		Example: `  router dlq resume payment --reason "fixed in 1.4.2"`,
+		Args:              cobra.ExactArgs(1),
+		Example:           `  router dlq resume payment --reason "fixed in 1.4.2"`,
+		ValidArgsFunction: completeServices,
 	}
 	reason := cmd.Flags().String("reason", "", "why (needed)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *reason == "" {
 			return usageError{errors.New(`--reason is needed, for instance --reason "fixed in 1.4.2"`)}
+		}
+		if !slices.Contains(config.AllServices(), args[0]) {
+			return usageError{fmt.Errorf("there is no service %q: there are %s", args[0], strings.Join(config.AllServices(), ", "))}
 		}
 		return withDesks(cmd.Context(), func(ctx context.Context, d *desks) error {
 			n := 0
@@ -81,7 +164,7 @@ again, and if it fails as before, and as much, the service is paused once more.`
 				}
 				for _, p := range list {
 					n++
-					fmt.Fprintf(cmd.OutOrStdout(), "%s takes messages again; it was paused since %s by group %s: %s\n", p.Service, p.Since.Format(time.RFC3339), p.Fingerprint, oneLine(p.Error, errorWidth))
+					fmt.Fprintf(cmd.OutOrStdout(), "%s takes messages again; it was paused since %s by group %s: %s\n", p.Service, p.Since.Local().Format(time.DateTime), p.Fingerprint, oneLine(p.Error, pipeText))
 				}
 			}
 			if n == 0 {

@@ -1,211 +1,190 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"strings"
+	"os/signal"
 
-	"github.com/itchyny/gojq"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"millrace/deadletter"
+	"millrace/deadletter/filter"
 )
 
+// editOptions are the flags of dlq edit.
+type editOptions struct {
+	choice
+	patch, program, reason string
+	dryRun, yes            bool
+}
+
 func dlqEditCommand() *cobra.Command {
+	var o editOptions
 	cmd := &cobra.Command{
-		Use:   "edit <letter>…",
+		Use:   "edit [letter…]",
 		Short: "Give letters another body",
-		Long: `Gives letters another body: one in $EDITOR, or any number by a JSON merge patch (RFC 7386) or a jq program. The new
-body must be one the service can read. The message keeps its id, and the original stays beside it. Other services
-that hear the topic have processed the original, and will not hear of the change.`,
-		Args: cobra.MinimumNArgs(1),
+		Long: `Gives letters another body: one in $VISUAL or $EDITOR, or any number by a JSON merge patch (RFC 7386) or a jq
+program. The new body must be one the service can read. The message keeps its id, the original stays beside it, and
+the letter's story tells who changed what. Other services that hear the topic have processed the
+original, and will not hear of the change.`,
+		Args: cobra.ArbitraryArgs,
 		Example: `  router dlq edit 3f1c9a --reason "customer moved"
   router dlq edit 3f1c9a --patch '{"shippingAddress":{"country":"GB"}}' --reason "country was missing"
-  router dlq edit 3f1c9a 77ab01 --jq '.total.amount |= round' --reason "fractions of a cent" --yes`,
+  router dlq edit --group a1b2c3d4e5f6 --jq '.total.amount |= round' --dry-run
+  router dlq edit --group a1b2c3d4e5f6 --jq '.total.amount |= round' --reason "fractions of a cent" --yes`,
+		ValidArgsFunction: completeLetters("status:new or status:retrying"),
 	}
-	patch := cmd.Flags().String("patch", "", "a JSON merge patch")
-	program := cmd.Flags().String("jq", "", "a jq program that makes the new body of the old one")
-	reason := cmd.Flags().String("reason", "", "why (needed)")
-	yes := cmd.Flags().Bool("yes", false, "do not ask; needed where nobody can be asked")
+	o.addFlags(cmd)
+	cmd.Flags().StringVar(&o.patch, "patch", "", "a JSON merge patch")
+	cmd.Flags().StringVar(&o.program, "jq", "", "a jq program that makes the new body of the old one")
+	cmd.Flags().StringVar(&o.reason, "reason", "", "why (needed)")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only show what would change")
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask; needed where nobody can be asked")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if *reason == "" {
-			return usageError{errors.New(`--reason is needed, for instance --reason "country was missing"`)}
+		if err := o.check(cmd, args, 0); err != nil {
+			return err
 		}
-		change, err := editor(*patch, *program, len(args))
+		change, err := o.change()
 		if err != nil {
 			return err
 		}
-		terminal := term.IsTerminal(int(os.Stdin.Fd()))
-		if !*yes && !terminal {
-			return usageError{errors.New("nobody can be asked here: --yes says that the letters are to be changed")}
+		if o.reason == "" && !o.dryRun {
+			return usageError{errors.New(`--reason is needed, for instance --reason "country was missing"`)}
+		}
+		if !o.yes && !o.dryRun && !interactive() {
+			return errNobody
 		}
 		return withDesks(cmd.Context(), func(ctx context.Context, d *desks) error {
-			for _, id := range args {
-				desk, l, err := d.find(ctx, id)
-				if err != nil {
-					return err
-				}
-				body, err := change(ctx, l)
-				if err != nil {
-					return fmt.Errorf("letter %s: %w", l.ID, err)
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s", l.ID, diff(indented(l.Payload), indented(body)))
-				if !*yes && !confirmed(cmd) {
-					return errors.New("it was left as it is")
-				}
-				if err := desk.Edit(ctx, l.ID, body, *reason, d.flow.Readable); err != nil {
-					return err
-				}
+			c, err := o.resolve(ctx, d, waiting)
+			if err != nil {
+				return err
 			}
-			return nil
+			if change == nil {
+				return d.editOne(ctx, cmd, o)
+			}
+			return d.editMany(ctx, cmd, c, change, o)
 		})
 	}
 	return cmd
 }
 
-// editor is how the new body is made.
-func editor(patch, program string, letters int) (func(context.Context, *deadletter.Letter) ([]byte, error), error) {
-	switch {
-	case patch != "" && program != "":
-		return nil, usageError{errors.New("--patch or --jq, not both")}
-	case patch != "":
-		return func(_ context.Context, l *deadletter.Letter) ([]byte, error) {
-			return deadletter.MergePatch(l.Payload, []byte(patch))
-		}, nil
-	case program != "":
-		query, err := gojq.Parse(program)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("--jq: %w", err)}
-		}
-		code, err := gojq.Compile(query)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("--jq: %w", err)}
-		}
-		return func(ctx context.Context, l *deadletter.Letter) ([]byte, error) { return runJQ(ctx, code, l.Payload) }, nil
-	case letters > 1:
-		return nil, usageError{errors.New("several letters are changed by --patch or --jq; $EDITOR takes one")}
-	default:
-		return inEditor, nil
-	}
-}
-
-// runJQ wants exactly one result.
-func runJQ(ctx context.Context, code *gojq.Code, body []byte) ([]byte, error) {
-	var in any
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber()
-	if err := decoder.Decode(&in); err != nil {
-		return nil, fmt.Errorf("the body is no JSON: %w", err)
-	}
-	results := code.RunWithContext(ctx, in)
-	first, ok := results.Next()
-	if !ok {
-		return nil, errors.New("the jq program made nothing of the body")
-	}
-	if err, failed := first.(error); failed {
-		return nil, fmt.Errorf("jq: %w", err)
-	}
-	if _, more := results.Next(); more {
-		return nil, errors.New("the jq program made more than one body")
-	}
-	return gojq.Marshal(first)
-}
-
-// inEditor opens the body in $EDITOR.
-func inEditor(ctx context.Context, l *deadletter.Letter) ([]byte, error) {
-	program := os.Getenv("EDITOR")
-	if program == "" {
-		return nil, errors.New("EDITOR is not set: set it, or use --patch or --jq")
-	}
-	file, err := os.CreateTemp("", "letter-*.json")
+// editOne has one letter edited in the editor, until the service can read what comes back, or whoever edits gives up.
+func (d *desks) editOne(ctx context.Context, cmd *cobra.Command, o editOptions) error {
+	desk, l, err := d.find(ctx, o.ids[0])
 	if err != nil {
-		return nil, fmt.Errorf("a file for the editor: %w", err)
+		return err
 	}
-	defer func() { _ = os.Remove(file.Name()) }() // it may hold an address
-	if _, err := file.WriteString(indented(l.Payload)); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	if err := file.Close(); err != nil {
-		return nil, err
-	}
-	words := strings.Fields(program)
-	run := exec.CommandContext(ctx, words[0], append(words[1:], file.Name())...)
-	run.Stdin, run.Stdout, run.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := run.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w", program, err)
-	}
-	edited, err := os.ReadFile(file.Name())
-	if err != nil {
-		return nil, err
-	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, edited); err != nil {
-		return nil, fmt.Errorf("what came back is no JSON: %w", err)
-	}
-	return compact.Bytes(), nil
-}
-
-// indented is a body as people read it.
-func indented(body []byte) string {
-	var out bytes.Buffer
-	if json.Indent(&out, body, "", "  ") != nil {
-		return string(body)
-	}
-	return out.String() + "\n"
-}
-
-// diff shows the lines that differ, with those of one side marked - and those of the other +. Lines that are the same
-// at both ends are left out.
-func diff(before, after string) string {
-	a, b := strings.Split(strings.TrimSuffix(before, "\n"), "\n"), strings.Split(strings.TrimSuffix(after, "\n"), "\n")
-	same := lcs(a, b)
-	var out strings.Builder
-	line := func(mark, text string) { fmt.Fprintf(&out, "  %s %s\n", mark, text) }
-	i, j := 0, 0
-	for _, s := range append(same, [2]int{len(a), len(b)}) {
-		for ; i < s[0]; i++ {
-			line("-", a[i])
+	text := []byte(indented(l.Payload))
+	for {
+		if text, err = inEditor(text); err != nil {
+			return err
 		}
-		for ; j < s[1]; j++ {
-			line("+", b[j])
+		// A Ctrl-C in the editor was meant for the editor.
+		again, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
+		defer stop()
+		body, err := compacted(text)
+		if err == nil {
+			err = d.readable(l, body)
 		}
-		i, j = s[0]+1, s[1]+1
-	}
-	return out.String()
-}
-
-// lcs is a longest common subsequence, as pairs of places. Bodies have some dozen lines.
-func lcs(a, b []string) [][2]int {
-	longest := make([][]int, len(a)+1)
-	for i := range longest {
-		longest[i] = make([]int, len(b)+1)
-	}
-	for i := len(a) - 1; i >= 0; i-- {
-		for j := len(b) - 1; j >= 0; j-- {
-			if a[i] == b[j] {
-				longest[i][j] = longest[i+1][j+1] + 1
-			} else {
-				longest[i][j] = max(longest[i+1][j], longest[i][j+1])
+		if err != nil {
+			fmt.Fprintln(cmd.ErrOrStderr(), "router:", oneLine(err.Error(), pipeText))
+			if !confirmed(again, cmd, "Edit it again?") {
+				return errors.New("it was left as it is")
 			}
+			continue
+		}
+		if normal(body) == normal(l.Payload) {
+			return errors.New("nothing was changed: it was left as it is")
+		}
+		fmt.Fprint(cmd.OutOrStdout(), diff(normal(l.Payload), normal(body)))
+		if o.dryRun {
+			return nil
+		}
+		if !o.yes && !confirmed(again, cmd, "Write it?") {
+			return errors.New("it was left as it is")
+		}
+		return desk.Edit(again, l.ID, body, o.reason, d.flow.Readable)
+	}
+}
+
+// readable tells whether the service could read a letter with that body.
+func (d *desks) readable(l *deadletter.Letter, body []byte) error {
+	edited := *l
+	edited.Payload = body
+	return d.flow.Readable(&edited)
+}
+
+// diffsShown is how many of many changes are shown before they are confirmed.
+const diffsShown = 3
+
+// editMany looks first whether all letters can be changed, and changes all or none; what fails after all is told.
+func (d *desks) editMany(ctx context.Context, cmd *cobra.Command, c filter.Condition, change change, o editOptions) error {
+	var list []found
+	same, refused := 0, 0
+	for _, desk := range d.all {
+		err := desk.Each(ctx, c, func(l *deadletter.Letter) error {
+			body, err := change(ctx, l.Payload)
+			if err == nil {
+				err = d.readable(l, body)
+			}
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil:
+				refused++
+				fmt.Fprintf(cmd.ErrOrStderr(), "router: letter %s: %s\n", l.ID, oneLine(err.Error(), pipeText))
+			case normal(body) == normal(l.Payload):
+				same++
+			default:
+				if len(list) < diffsShown {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s", l.ID, diff(normal(l.Payload), normal(body)))
+				}
+				list = append(list, found{desk, &deadletter.Letter{ID: l.ID}})
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
-	var pairs [][2]int
-	for i, j := 0, 0; i < len(a) && j < len(b); {
+	fmt.Fprintf(cmd.ErrOrStderr(), "%d letters would change, %d stay the same, %d cannot be changed so.\n", len(list), same, refused)
+	switch {
+	case refused > 0:
+		return errors.New("nothing was changed: choose only letters that can be, or another change")
+	case o.dryRun || len(list) == 0:
+		return nil
+	case !o.yes && !confirmed(ctx, cmd, "Write them?"):
+		return errors.New("nothing was changed")
+	}
+	return d.write(ctx, cmd, list, change, o)
+}
+
+// write changes the letters, each as it is by now.
+func (d *desks) write(ctx context.Context, cmd *cobra.Command, list []found, change change, o editOptions) error {
+	failed := 0
+	for _, f := range list {
+		l, err := f.desk.Find(ctx, f.letter.ID)
+		var body []byte
+		if err == nil {
+			body, err = change(ctx, l.Payload)
+		}
+		if err == nil {
+			err = f.desk.Edit(ctx, l.ID, body, o.reason, d.flow.Readable)
+		}
 		switch {
-		case a[i] == b[j]:
-			pairs = append(pairs, [2]int{i, j})
-			i, j = i+1, j+1
-		case longest[i+1][j] >= longest[i][j+1]:
-			i++
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			failed++
+			fmt.Fprintln(cmd.ErrOrStderr(), "router:", oneLine(err.Error(), pipeText))
 		default:
-			j++
+			fmt.Fprintf(cmd.OutOrStdout(), "%s edited\n", f.letter.ID)
 		}
 	}
-	return pairs
+	if failed > 0 {
+		return fmt.Errorf("%d of %d letters were left as they are", failed, len(list))
+	}
+	return nil
 }

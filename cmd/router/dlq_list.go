@@ -3,105 +3,24 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"millrace/deadletter"
+	"millrace/deadletter/filter"
 )
 
-func dlqGroupsCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "groups [filter…]",
-		Short: "One line for each kind of failure",
-		Args:  cobra.ArbitraryArgs,
-		Example: `  router dlq groups
-  router dlq groups status:new since:24h
-  router dlq groups --output json | jq -r '.[0].fingerprint'`,
-	}
-	output := addOutput(cmd, "table", "json")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		condition, err := parseFilter(args)
-		if err != nil {
-			return err
-		}
-		return withDesks(cmd.Context(), func(ctx context.Context, d *desks) error {
-			groups := []deadletter.Group{}
-			for _, desk := range d.all {
-				list, err := desk.Groups(ctx, condition)
-				if err != nil {
-					return err
-				}
-				groups = append(groups, list...)
-			}
-			slices.SortStableFunc(groups, func(a, b deadletter.Group) int { return cmp.Compare(b.Letters, a.Letters) })
-			if output.value == "json" {
-				return printJSON(cmd.OutOrStdout(), groups)
-			}
-			return printGroups(cmd.OutOrStdout(), groups, time.Now())
-		})
-	}
-	return cmd
-}
-
-func printGroups(w io.Writer, groups []deadletter.Group, now time.Time) error {
-	if len(groups) == 0 {
-		_, err := fmt.Fprintln(w, "No dead letters.")
-		return err
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "GROUP\tLETTERS\tORDERS HELD\tPARKED BEHIND\tSERVICES\tFIRST\tLAST\tTREND\tERROR")
-	for _, g := range groups {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", g.Fingerprint, g.Letters, g.Orders, g.Behind, strings.Join(g.Services, ","),
-			ago(now, g.FirstFailed), ago(now, g.LastFailed), trend(g), oneLine(g.Error, errorWidth))
-	}
-	return t.Flush()
-}
-
-// errorWidth is how much of an error a list shows.
-const errorWidth = 70
-
-// trend compares the last hour with the one before it.
-func trend(g deadletter.Group) string {
-	switch {
-	case g.LastHour == 0:
-		return "none in 1h"
-	case g.LastHour > g.HourBefore:
-		return fmt.Sprintf("up, %d in 1h", g.LastHour)
-	case g.LastHour < g.HourBefore:
-		return fmt.Sprintf("down, %d in 1h", g.LastHour)
-	default:
-		return fmt.Sprintf("steady, %d in 1h", g.LastHour)
-	}
-}
-
-// ago is how long before now, in one unit.
-func ago(now, at time.Time) string {
-	d := now.Sub(at)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds ago", max(int(d.Seconds()), 0))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm ago", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh ago", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%dd ago", int(d.Hours()/24))
-	}
-}
-
-// oneLine is text without line breaks or control characters, and not longer than that.
-func oneLine(text string, width int) string {
-	clean := []rune(strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }), " "))
-	if len(clean) <= width {
-		return string(clean)
-	}
-	return string(clean[:width-1]) + "…"
+// listJSON is what list prints with --output json.
+type listJSON struct {
+	Letters []letterJSON `json:"letters"`
+	// Next is for --before; empty on the last page.
+	Next string `json:"next,omitempty"`
 }
 
 func dlqListCommand() *cobra.Command {
@@ -111,10 +30,13 @@ func dlqListCommand() *cobra.Command {
 		Args:  cobra.ArbitraryArgs,
 		Example: `  router dlq list
   router dlq list service:payment error~timeout
-  router dlq list status:new 'body.total.amount>=10000' --limit 200`,
+  router dlq list status:new 'body.total.amount>=10000' --limit 200
+  router dlq list --output json | jq -r '.letters[].id'`,
+		ValidArgsFunction: completeFilter,
 	}
 	limit := cmd.Flags().Int("limit", defaultLimit, "how many to show")
-	before := cmd.Flags().Int64("before", 0, "go on with those older than this position, which the end of a page names")
+	before := cmd.Flags().String("before", "", "go on from here: what the end of a page names")
+	all := addAll(cmd)
 	output := addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		condition, err := parseFilter(args)
@@ -124,20 +46,32 @@ func dlqListCommand() *cobra.Command {
 		if *limit < 1 || *limit > maxLimit {
 			return usageError{fmt.Errorf("--limit is between 1 and %d, not %d", maxLimit, *limit)}
 		}
+		from, err := parseCursor(*before)
+		if err != nil {
+			return err
+		}
 		return withDesks(cmd.Context(), func(ctx context.Context, d *desks) error {
-			var all []deadletter.Listed
-			var next int64
-			for _, desk := range d.all {
-				list, more, err := desk.Page(ctx, condition, *before, *limit)
-				if err != nil {
-					return err
-				}
-				all, next = append(all, list...), max(next, more)
+			list, next, err := d.page(ctx, unsettled(condition, *all), from, *limit)
+			if err != nil {
+				return err
 			}
 			if output.value == "json" {
-				return printJSON(cmd.OutOrStdout(), listJSON(all))
+				out := listJSON{Letters: make([]letterJSON, len(list)), Next: next.String()}
+				for i := range list {
+					out.Letters[i] = toJSON(&list[i].Letter)
+					out.Letters[i].Behind = &list[i].Behind
+				}
+				return printLettersJSON(cmd.OutOrStdout(), out)
 			}
-			return printLetters(cmd.OutOrStdout(), all, next, time.Now())
+			if err := printLetters(cmd.OutOrStdout(), list, len(args) > 0, time.Now()); err != nil || next == nil {
+				return err
+			}
+			again := append([]string{"router", "dlq", "list"}, args...)
+			if *all {
+				again = append(again, "--all")
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "\nMore: %s\n", pasteable(append(again, "--limit", strconv.Itoa(*limit), "--before", next.String())...))
+			return err
 		})
 	}
 	return cmd
@@ -148,23 +82,90 @@ const (
 	maxLimit     = 10_000
 )
 
-func printLetters(w io.Writer, list []deadletter.Listed, next int64, now time.Time) error {
+// cursor is where a list goes on: in each database, before that position. Without any it begins with the youngest.
+type cursor []int64
+
+// nothingLeft is the cursor of a database without further letters: positions begin with 1.
+const nothingLeft = 1
+
+func parseCursor(text string) (c cursor, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.ParseInt(part, 10, 64)
+		if err != nil || n < 0 {
+			return nil, usageError{fmt.Errorf("--before %q is not what the end of a page named", text)}
+		}
+		c = append(c, n)
+	}
+	return c, nil
+}
+
+func (c cursor) String() string {
+	parts := make([]string, len(c))
+	for i, n := range c {
+		parts[i] = strconv.FormatInt(n, 10)
+	}
+	return strings.Join(parts, ",")
+}
+
+// page is the youngest letters before a cursor, of all databases. Positions are each database's own: what lies in
+// several is merged by when it failed. next is nil on the last page.
+func (d *desks) page(ctx context.Context, c filter.Condition, from cursor, limit int) (page []deadletter.Listed, next cursor, err error) {
+	if from == nil {
+		from = make(cursor, len(d.all))
+	}
+	if len(from) != len(d.all) {
+		return nil, nil, usageError{errors.New("--before is from a list of other databases than those of now: begin anew without it")}
+	}
+	lists := make([][]deadletter.Listed, len(d.all))
+	more := make([]bool, len(d.all))
+	for i, desk := range d.all {
+		list, after, err := desk.Page(ctx, c, from[i], limit)
+		if err != nil {
+			return nil, nil, err
+		}
+		lists[i], more[i] = list, after > 0
+	}
+	next = append(cursor(nil), from...)
+	for len(page) < limit {
+		youngest := -1
+		for i, list := range lists {
+			if len(list) > 0 && (youngest < 0 || list[0].LastFailed.After(lists[youngest][0].LastFailed)) {
+				youngest = i
+			}
+		}
+		if youngest < 0 {
+			break
+		}
+		letter := lists[youngest][0]
+		lists[youngest] = lists[youngest][1:]
+		page, next[youngest] = append(page, letter), letter.Position
+	}
+	last := true
+	for i, list := range lists {
+		if len(list) > 0 || more[i] {
+			last = false
+		} else {
+			next[i] = nothingLeft
+		}
+	}
+	if last {
+		return page, nil, nil
+	}
+	return page, next, nil
+}
+
+func printLetters(w io.Writer, list []deadletter.Listed, filtered bool, now time.Time) error {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "No dead letters.")
-		return err
+		printNone(w, filtered)
+		return nil
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "LETTER\tSTATUS\tSERVICE\tTOPIC\tORDER\tBEHIND\tTRIES\tLAST\tERROR")
+	t := table{columns: []column{{name: "LETTER"}, {name: "STATUS"}, {name: "SERVICE"}, {name: "TOPIC", spare: true}, {name: "ORDER", fromEnd: true},
+		{name: "PARKED", right: true}, {name: "TRIES", right: true, spare: true}, {name: "LAST", right: true}, {name: "ERROR"}}}
 	for _, l := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", l.ID, l.Status, l.Service, l.Topic, cmp.Or(l.OrderID, "-"), l.Behind, l.Attempts,
-			ago(now, l.LastFailed), oneLine(l.Error, errorWidth))
+		t.add(shortID(l.ID), string(l.Status), l.Service, l.Topic, cmp.Or(l.OrderID, "-"), strconv.FormatInt(l.Behind, 10), strconv.Itoa(l.Attempts), age(now, l.LastFailed), l.Error)
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	if next > 0 {
-		_, err := fmt.Fprintf(w, "\nThere are more: --before %d\n", next)
-		return err
-	}
-	return nil
+	return t.print(w, terminalWidth(w))
 }

@@ -4,27 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
-	"text/tabwriter"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
-	"millrace/router"
 )
 
 // redriveOptions are the flags of dlq redrive.
 type redriveOptions struct {
-	group, filter, reason, resume string
-	dryRun, yes                   bool
-	pace                          deadletter.Pace
-	output                        *outputFlag
+	choice
+	reason, resume    string
+	dryRun, yes, here bool
+	pace              deadletter.Pace
+	output            *outputFlag
 }
 
 func dlqRedriveCommand() *cobra.Command {
@@ -34,208 +30,146 @@ func dlqRedriveCommand() *cobra.Command {
 		Short: "Have letters processed again, by the service that failed and nobody else",
 		Args:  cobra.ArbitraryArgs,
 		Long: `Has letters processed again by the service that failed: by id, by group, or by filter. What is chosen is
-noted first, so what fails later does not join it. One letter goes first; when it got through, more follow, faster and
-faster, until all have an outcome or too many failed again. What waits behind a letter follows it, in order.
+noted first and shown, so what fails later does not join it. One letter goes first; when it got through, more
+follow, faster and faster, until all have an outcome or too many failed again. What waits behind a letter
+follows it, in order.
 
-The routers do the work: at least one that runs the service must run. Ctrl-C stops asking for more; --resume takes
-a redrive up again.`,
+The routers that run the service do the work. Where none does, --here does it in this process, with this
+build: the reactions alone, without HTTP, without hearing the topics, without calls to the outside.
+
+Ctrl-C stops asking for more, and --resume takes a redrive up again (router dlq redrives lists them).
+It exits with 0 when all were processed, with 1 when some failed again or still wait.`,
 		Example: `  router dlq redrive 3f1c9a --reason "account exists now"
   router dlq redrive --group a1b2c3d4e5f6 --dry-run
   router dlq redrive --group a1b2c3d4e5f6 --rate 100 --max-failures 5 --reason "fixed in 1.4.2"
   router dlq redrive --filter 'service:payment since:2h' --yes --reason "provider is back"
   router dlq redrive --resume 0b0e5c7e-7c1a-4d0e-9d43-4f8b8f2f6a10`,
+		ValidArgsFunction: completeLetters("status:new or status:retrying"),
 	}
-	cmd.Flags().StringVar(&o.group, "group", "", "the letters of this group (router dlq groups)")
-	cmd.Flags().StringVar(&o.filter, "filter", "", "the letters that meet this filter (router dlq --help)")
-	cmd.Flags().StringVar(&o.reason, "reason", "", "why, for the letters' story")
+	o.addFlags(cmd)
+	cmd.Flags().StringVar(&o.reason, "reason", "", "why, for the letters' story (needed)")
 	cmd.Flags().StringVar(&o.resume, "resume", "", "go on with this redrive")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only find out what would happen to each")
+	cmd.Flags().BoolVar(&o.here, "here", false, "do the work in this process too")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask; needed where nobody can be asked")
 	cmd.Flags().Float64Var(&o.pace.Rate, "rate", 0, "letters a second (default: as many as are processed)")
 	cmd.Flags().Int64Var(&o.pace.MaxFailures, "max-failures", 0, "how many may fail again before no more are asked for")
+	completeFlag(cmd, "resume", completeRedrives)
 	o.output = addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		condition, text, err := o.selection(args)
-		if err != nil {
+		if err := o.checkFlags(cmd, args); err != nil {
 			return err
 		}
-		return withDesks(cmd.Context(), func(ctx context.Context, d *desks) error {
-			if o.dryRun {
-				return d.dryRun(ctx, cmd.OutOrStdout(), condition, o)
+		return openDesks(cmd.Context(), o.here, func(ctx context.Context, d *desks) error {
+			if o.resume != "" {
+				return d.redrive(ctx, cmd, filter.Condition{}, o)
 			}
-			return d.redrive(ctx, cmd, condition, text, o)
+			condition, err := o.resolve(ctx, d, waiting)
+			if err != nil {
+				return err
+			}
+			if o.dryRun {
+				return d.dryRun(ctx, cmd, condition, o.output)
+			}
+			return d.redrive(ctx, cmd, condition, o)
 		})
 	}
 	return cmd
 }
 
-// selection is the filter that the arguments and flags amount to.
-func (o *redriveOptions) selection(ids []string) (c filter.Condition, text string, err error) {
-	ways := 0
-	for _, used := range []bool{len(ids) > 0, o.group != "", o.filter != "", o.resume != ""} {
-		if used {
-			ways++
+// checkFlags finds what can be found before anything is opened.
+func (o *redriveOptions) checkFlags(cmd *cobra.Command, args []string) error {
+	if o.pace.Rate < 0 || math.IsNaN(o.pace.Rate) || math.IsInf(o.pace.Rate, 0) || o.pace.MaxFailures < 0 {
+		return usageError{errors.New("--rate and --max-failures are not negative")}
+	}
+	if o.resume == "" {
+		if err := o.check(cmd, args, 0); err != nil {
+			return err
 		}
-	}
-	if ways != 1 {
-		return c, "", usageError{errors.New("name letters, or --group, or --filter, or --resume: one of these (router dlq redrive --help)")}
-	}
-	if o.pace.Rate < 0 || o.pace.MaxFailures < 0 {
-		return c, "", usageError{errors.New("--rate and --max-failures are not negative")}
-	}
-	switch {
-	case o.resume != "":
-		if _, err := uuid.Parse(o.resume); err != nil {
-			return c, "", usageError{fmt.Errorf("--resume takes the id of a redrive, not %q", o.resume)}
-		}
-		return c, "", nil
-	case o.group != "":
-		text = "group:" + o.group
-	case o.filter != "":
-		text = o.filter
-	default:
-		var list []string
-		for _, id := range ids {
-			list = append(list, fmt.Sprintf("id:%q", strings.ToLower(id)+"*"))
-		}
-		text = strings.Join(list, " or ")
-	}
-	c, err = filter.Parse(text, time.Now())
-	if err != nil {
-		return c, text, usageError{err}
-	}
-	return c, text, nil
-}
-
-// maxExamples is how many letters a dry run shows one by one.
-const maxExamples = 20
-
-// judgement is one line of a dry run.
-type judgement struct {
-	Letter string `json:"letter"`
-	Order  string `json:"orderId,omitempty"`
-	router.Verdict
-}
-
-// dryRun tells what would happen to each letter.
-func (d *desks) dryRun(ctx context.Context, w io.Writer, c filter.Condition, o redriveOptions) error {
-	tally := map[router.Result]int{}
-	var list []judgement
-	for _, desk := range d.all {
-		err := desk.Each(ctx, c, func(l *deadletter.Letter) error {
-			v := d.flow.Judge(ctx, l)
-			tally[v.Result]++
-			if len(list) < maxExamples || o.output.value == "json" {
-				list = append(list, judgement{l.ID, l.OrderID, v})
-			}
+		if o.dryRun {
 			return nil
-		})
-		if err != nil {
-			return err
 		}
+		if o.reason == "" {
+			return usageError{errors.New(`--reason is needed, for instance --reason "fixed in 1.4.2"`)}
+		}
+		if !o.yes && !interactive() {
+			return errNobody
+		}
+		return nil
 	}
-	if o.output.value == "json" {
-		return printJSON(w, map[string]any{"tally": tally, "letters": list})
+	if len(args) > 0 || o.group != "" || o.filter != "" || o.dryRun {
+		return usageError{errors.New("--resume goes on with the letters that were chosen then: no others can be named, and no --dry-run")}
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "LETTER\tORDER\tVERDICT")
-	for _, j := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", j.Letter, j.Order, oneLine(j.Why, errorWidth))
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(w, "\n%d would be applied, %d ignored, %d fail again; of %d it could not be found out.\n",
-		tally[router.Applied], tally[router.Ignored], tally[router.Fails], tally[router.Unknown])
-	return err
-}
-
-// redrive freezes the selection, asks, and drives it to its end.
-func (d *desks) redrive(ctx context.Context, cmd *cobra.Command, c filter.Condition, text string, o redriveOptions) error {
-	terminal := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
-	if o.reason == "" && o.resume == "" {
-		return usageError{errors.New(`--reason is needed, for instance --reason "fixed in 1.4.2"`)}
-	}
-	var total deadletter.Tally
-	var failed bool
-	for _, desk := range d.all {
-		r, err := d.frozen(ctx, desk, c, text, o)
-		if err != nil {
-			return err
-		}
-		if r.Tally.Letters == 0 {
-			continue
-		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "Redrive %s: %d letters (%s).\n", r.ID, r.Tally.Letters, r.Selection)
-		if !o.yes {
-			if !terminal {
-				return usageError{errors.New("nobody can be asked here: --yes says that these letters are to be redriven")}
-			}
-			if !confirmed(cmd) {
-				return errors.New("nothing was redriven")
-			}
-		}
-		last := time.Now()
-		t, err := desk.Drive(ctx, r, o.pace, func(t deadletter.Tally) {
-			if terminal || time.Since(last) > progressEvery {
-				last = time.Now()
-				printProgress(cmd.ErrOrStderr(), t, terminal)
-			}
-		})
-		if terminal {
-			fmt.Fprintln(cmd.ErrOrStderr())
-		}
-		total.Add(t)
-		if err != nil {
-			fmt.Fprintf(cmd.ErrOrStderr(), "Stopped: %d were not asked for. Those asked for go on. Take it up again with: router dlq redrive --resume %s\n", t.Waiting, r.ID)
-			return err
-		}
-		if t.Failed > o.pace.MaxFailures {
-			failed = true
-			fmt.Fprintf(cmd.ErrOrStderr(), "%d failed again, so %d were not asked for. Take it up again with: router dlq redrive --resume %s\n", t.Failed, t.Waiting, r.ID)
-		}
-	}
-	if o.output.value == "json" {
-		if err := printJSON(cmd.OutOrStdout(), total); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(cmd.OutOrStdout(), "%d letters: %d processed, %d failed again, %d settled by others, %d not asked for.\n",
-			total.Letters, total.Resolved, total.Failed, total.Gone, total.Waiting)
-	}
-	if failed {
-		return errors.New("some letters failed again")
+	if _, err := uuid.Parse(o.resume); err != nil {
+		return usageError{fmt.Errorf("--resume takes the id of a redrive, not %q (router dlq redrives lists them)", o.resume)}
 	}
 	return nil
 }
 
-// progressEvery is how often progress is printed where it cannot be overwritten.
-const progressEvery = 5 * time.Second
-
-func (d *desks) frozen(ctx context.Context, desk *deadletter.Desk, c filter.Condition, text string, o redriveOptions) (deadletter.Redrive, error) {
-	if o.resume != "" {
-		return desk.FindRedrive(ctx, o.resume)
-	}
-	return desk.Freeze(ctx, c, text, o.reason)
+// redrivesJSON is what redrives prints with --output json.
+type redrivesJSON struct {
+	Redrives []deadletter.Redrive `json:"redrives"`
 }
 
-func confirmed(cmd *cobra.Command) bool {
-	fmt.Fprint(cmd.ErrOrStderr(), "Go on? [y/N] ")
-	var answer string
-	_, _ = fmt.Fscanln(cmd.InOrStdin(), &answer) // nothing is a no
-	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
+// maxRedrives is how many redrives are listed.
+const maxRedrives = 20
+
+func dlqRedrivesCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "redrives",
+		Short: "The last redrives, and how far they have come",
+		Example: `  router dlq redrives
+  router dlq redrives --output json | jq '.redrives[0].tally'`,
+	}
+	output := addOutput(cmd, "table", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return withDesks(cmd.Context(), func(ctx context.Context, d *desks) error {
+			list, err := d.redrives(ctx)
+			if err != nil {
+				return err
+			}
+			if output.value == "json" {
+				return printLettersJSON(cmd.OutOrStdout(), redrivesJSON{list})
+			}
+			w, now := cmd.OutOrStdout(), time.Now()
+			if len(list) == 0 {
+				fmt.Fprintln(w, "Nothing has been redriven yet.")
+				return nil
+			}
+			t := table{columns: []column{{name: "REDRIVE"}, {name: "WHEN", right: true}, {name: "LETTERS", right: true}, {name: "DONE", right: true},
+				{name: "FAILED", right: true}, {name: "LEFT", right: true}, {name: "WHO", spare: true}, {name: "SELECTION AND REASON"}}}
+			for _, r := range list {
+				t.add(r.ID, age(now, r.CreatedAt), fmt.Sprint(r.Tally.Letters), fmt.Sprint(r.Tally.Resolved+r.Tally.Gone), fmt.Sprint(r.Tally.Failed),
+					fmt.Sprint(r.Tally.Waiting+r.Tally.Asked), r.Who, r.Selection+": "+r.Reason)
+			}
+			return t.print(w, terminalWidth(w))
+		})
+	}
+	return cmd
 }
 
-// progressWidth is the bar's, in characters.
-const progressWidth = 30
-
-func printProgress(w io.Writer, t deadletter.Tally, terminal bool) {
-	done := t.Resolved + t.Failed + t.Gone
-	full := int(progressWidth * done / max(t.Letters, 1))
-	line := fmt.Sprintf("[%s%s] %d/%d, %d failed again", strings.Repeat("=", full), strings.Repeat(" ", progressWidth-full), done, t.Letters, t.Failed)
-	if terminal {
-		fmt.Fprintf(w, "\r%s", line)
-		return
+// redrives are the last ones of all databases; one whose letters lie in several is one.
+func (d *desks) redrives(ctx context.Context) (list []deadletter.Redrive, err error) {
+	list = []deadletter.Redrive{}
+	at := map[string]int{}
+	for _, desk := range d.all {
+		some, err := desk.Redrives(ctx, maxRedrives)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range some {
+			if r.Tally.Asked > 0 { // it may have come further since somebody looked
+				if r, err = desk.FindRedrive(ctx, r.ID); err != nil {
+					return nil, err
+				}
+			}
+			if i, known := at[r.ID]; known {
+				list[i].Tally.Add(r.Tally)
+				continue
+			}
+			at[r.ID] = len(list)
+			list = append(list, r)
+		}
 	}
-	fmt.Fprintln(w, line)
+	return list, nil
 }

@@ -25,7 +25,16 @@ import (
 	"millrace/testserver"
 )
 
-func TestMain(m *testing.M) { testserver.Main(m) }
+// asRouter in the environment makes the test program the router: so tests run it, as it is, without building another one.
+const asRouter = "MILLRACE_TEST_AS_ROUTER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asRouter) != "" {
+		main()
+		return
+	}
+	testserver.Main(m)
+}
 
 const (
 	// patience is many times what a start takes on a machine busy with other tests.

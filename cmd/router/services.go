@@ -77,10 +77,13 @@ func (a *assembly) add(name string, db *database) error {
 // openStore makes a service's store and has it run.
 func openStore[S, V any](a *assembly, db *database, table outbox.Table[S, V]) *outbox.Store[S, V] {
 	store := outbox.NewPostgres(db.work, table, outbox.Options{Says: a.flow.MaySay(table.Service), Relay: db.relay, Logger: a.log})
-	a.lineup.add(table.Service+" store", store.Run)
+	a.lineup.add(storePart(table.Service), store.Run)
 	a.marks[table.Service] = outbox.NewMarks(db.work, store)
 	return store
 }
+
+// storePart names the part of the process that is a service's store.
+func storePart(service string) string { return service + " store" }
 
 // openExecutor makes what a service's rows wait for happen. lag holds its deadlines back.
 func openExecutor[S, V any](a *assembly, db *database, table outbox.Table[S, V], store *outbox.Store[S, V], perform outbox.Perform[S], lag func(context.Context) (time.Time, error), grace time.Duration) error {

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"millrace/deadletter"
+	"millrace/deadletter/filter"
+)
+
+// run is a redrive's part in one database.
+type run struct {
+	desk    *deadletter.Desk
+	redrive deadletter.Redrive
+	tally   deadletter.Tally // as far as it has come
+	shares  []deadletter.Share
+}
+
+// runs is a redrive, in all databases.
+type runs []*run
+
+func (rs runs) tally() (t deadletter.Tally) {
+	for _, r := range rs {
+		t.Add(r.tally)
+	}
+	return t
+}
+
+// services are those whose letters are among them.
+func (r *run) services() (names []string) {
+	for _, s := range r.shares {
+		if s.Service != "" && !slices.Contains(names, s.Service) {
+			names = append(names, s.Service)
+		}
+	}
+	return names
+}
+
+func (rs runs) services() (names []string) {
+	for _, r := range rs {
+		names = append(names, r.services()...)
+	}
+	return names
+}
+
+func (rs runs) shares() (list []deadletter.Share) {
+	for _, r := range rs {
+		list = append(list, r.shares...)
+	}
+	return list
+}
+
+// redrive freezes the selection, or takes it up again, shows it, asks, and drives it to its end.
+func (d *desks) redrive(ctx context.Context, cmd *cobra.Command, c filter.Condition, o redriveOptions) error {
+	rs, err := d.frozen(ctx, c, o)
+	if err != nil {
+		return err
+	}
+	if len(rs) == 0 {
+		if o.resume != "" {
+			return fmt.Errorf("there is no redrive %s (router dlq redrives lists them)", o.resume)
+		}
+		if o.output.value == "json" {
+			return printLettersJSON(cmd.OutOrStdout(), outcomeJSON{Groups: []deadletter.Share{}})
+		}
+		printNone(cmd.OutOrStdout(), true)
+		return nil
+	}
+	if err := rs.show(ctx, cmd.ErrOrStderr(), o.resume != ""); err != nil {
+		return err
+	}
+	if !o.yes && o.resume == "" && !confirmed(ctx, cmd, "Redrive them?") {
+		return errors.New("nothing was redriven")
+	}
+	begin := time.Now()
+	err = d.drive(ctx, cmd, rs, o)
+	// The end is told after an interruption as well.
+	rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+	defer cancel()
+	return rs.end(rest, cmd, o, err, time.Since(begin))
+}
+
+// endLimit is how long the last look at a redrive may take.
+const endLimit = 10 * time.Second
+
+// frozen notes what was chosen; nothing where no letter was.
+func (d *desks) frozen(ctx context.Context, c filter.Condition, o redriveOptions) (rs runs, err error) {
+	id := uuid.NewString()
+	for _, desk := range d.all {
+		r := &run{desk: desk}
+		if o.resume != "" {
+			r.redrive, err = desk.FindRedrive(ctx, o.resume)
+		} else {
+			r.redrive, err = desk.FreezeAs(ctx, id, c, o.text(), o.reason)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if r.tally = r.redrive.Tally; r.tally.Letters == 0 {
+			continue
+		}
+		if r.shares, err = desk.Shares(ctx, r.redrive.ID); err != nil {
+			return nil, err
+		}
+		rs = append(rs, r)
+	}
+	return rs, nil
+}
+
+// firstShown is how many letters of a selection are shown.
+const firstShown = 3
+
+// show tells what was chosen.
+func (rs runs) show(ctx context.Context, w io.Writer, again bool) error {
+	t, r := rs.tally(), rs[0].redrive
+	fmt.Fprintf(w, "Redrive %s: %d letters (%s)\n", r.ID, t.Letters, oneLine(r.Selection, pipeText))
+	if again {
+		fmt.Fprintf(w, "It was begun by %s %s; %d are left.\n", r.Who, ago(time.Now(), r.CreatedAt), t.Waiting+t.Asked)
+	}
+	groups := table{columns: []column{{name: "LETTERS", right: true}, {name: "SERVICE"}, {name: "GROUP"}, {name: "ERROR"}}}
+	for _, s := range rs.shares() {
+		groups.add(fmt.Sprint(s.Letters), s.Service, s.Fingerprint, s.Error)
+	}
+	if err := groups.print(w, terminalWidth(w)); err != nil {
+		return err
+	}
+	var first []string
+	for _, r := range rs {
+		list, err := r.desk.First(ctx, r.redrive.ID, firstShown)
+		if err != nil {
+			return err
+		}
+		for _, l := range list {
+			first = append(first, shortID(l.ID))
+		}
+	}
+	first = first[:min(len(first), firstShown)]
+	_, err := fmt.Fprintf(w, "The first: %s\n", strings.Join(first, " "))
+	return err
+}
+
+// drive asks for all, one database after the other.
+func (d *desks) drive(ctx context.Context, cmd *cobra.Command, rs runs, o redriveOptions) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if o.here {
+		stop, notHere := d.here(ctx, rs.services())
+		if notHere != nil {
+			return notHere
+		}
+		defer func() { err = errors.Join(err, stop(ctx, rs)) }()
+	}
+	bar := newProgress(cmd.ErrOrStderr())
+	defer bar.end()
+	failures := int64(0)
+	for _, r := range rs {
+		before := r.tally.Failed
+		pace := o.pace
+		if pace.MaxFailures -= failures; pace.MaxFailures < 0 {
+			return nil
+		}
+		pace.MaxFailures += before // those of the last time do not count
+		guard := attendance{desk: r.desk, services: r.services(), cancel: cancel, tell: bar.say}
+		t, err := r.desk.Drive(ctx, r.redrive, pace, func(t deadletter.Tally) {
+			r.tally = t
+			bar.show(rs.tally())
+			guard.look(ctx, t)
+		})
+		if err != nil {
+			return err
+		}
+		r.tally = t
+		bar.show(rs.tally())
+		failures += t.Failed - before
+	}
+	return nil
+}
+
+// outcomeJSON is what redrive prints with --output json.
+type outcomeJSON struct {
+	Redrive string             `json:"redrive,omitempty"`
+	Tally   deadletter.Tally   `json:"tally"`
+	Groups  []deadletter.Share `json:"groups"`
+}
+
+// end tells how it went; the error is what the command fails with.
+func (rs runs) end(ctx context.Context, cmd *cobra.Command, o redriveOptions, driven error, took time.Duration) error {
+	id := rs[0].redrive.ID
+	for _, r := range rs {
+		found, err := r.desk.FindRedrive(ctx, id)
+		if err == nil {
+			r.tally = found.Tally
+			r.shares, err = r.desk.Shares(ctx, id)
+		}
+		if err != nil {
+			return errors.Join(driven, err)
+		}
+	}
+	t := rs.tally()
+	if o.output.value == "json" {
+		if err := printLettersJSON(cmd.OutOrStdout(), outcomeJSON{id, t, rs.shares()}); err != nil {
+			return err
+		}
+	} else if err := rs.printEnd(cmd.OutOrStdout(), t, took); err != nil {
+		return err
+	}
+	if left := t.Waiting + t.Asked; left > 0 {
+		again := []string{"router", "dlq", "redrive", "--resume", id}
+		if errors.Is(driven, errUnattended) {
+			again = append(again, "--here")
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d were not asked for", t.Waiting)
+		if t.Asked > 0 {
+			fmt.Fprintf(cmd.ErrOrStderr(), ", %d were and go on by themselves", t.Asked)
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), ". To go on: %s\n", pasteable(again...))
+	}
+	switch done := t.Resolved + t.Gone; {
+	case driven != nil:
+		return driven
+	case done < t.Letters:
+		return fmt.Errorf("%d of %d letters were not processed", t.Letters-done, t.Letters)
+	default:
+		return nil
+	}
+}
+
+func (rs runs) printEnd(w io.Writer, total deadletter.Tally, took time.Duration) error {
+	t := table{columns: []column{{name: "SERVICE"}, {name: "GROUP"}, {name: "LETTERS", right: true}, {name: "PROCESSED", right: true}, {name: "FAILED", right: true},
+		{name: "SETTLED", right: true, spare: true}, {name: "LEFT", right: true}, {name: "ERROR"}}}
+	for _, s := range rs.shares() {
+		t.add(s.Service, s.Fingerprint, fmt.Sprint(s.Letters), fmt.Sprint(s.Resolved), fmt.Sprint(s.Failed), fmt.Sprint(s.Gone), fmt.Sprint(s.Waiting+s.Asked), s.Error)
+	}
+	if err := t.print(w, terminalWidth(w)); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%d letters in %s: %d processed, %d failed again, %d settled otherwise, %d left.\n",
+		total.Letters, took.Round(time.Second/10), total.Resolved, total.Failed, total.Gone, total.Waiting+total.Asked)
+	return err
+}

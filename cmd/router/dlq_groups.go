@@ -1,0 +1,159 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"millrace/deadletter"
+)
+
+// groupJSON is a group as scripts see it.
+type groupJSON struct {
+	Group       string    `json:"group"`
+	Letters     int64     `json:"letters"`
+	Orders      int64     `json:"ordersHeldUp"`
+	Behind      int64     `json:"parkedBehind"`
+	Services    []string  `json:"services"`
+	Handler     string    `json:"handler"`
+	ErrorType   string    `json:"errorType"`
+	Error       string    `json:"error"`   // of the youngest letter
+	Example     string    `json:"example"` // the id of the youngest letter
+	FirstFailed time.Time `json:"firstFailed"`
+	LastFailed  time.Time `json:"lastFailed"`
+	LastHour    int64     `json:"lastHour"`   // failed first in the last hour
+	HourBefore  int64     `json:"hourBefore"` // and in the hour before
+}
+
+// groupsJSON is what groups prints with --output json.
+type groupsJSON struct {
+	Groups []groupJSON        `json:"groups"`
+	Paused []deadletter.Pause `json:"paused"`
+}
+
+func dlqGroupsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "groups [filter…]",
+		Short: "One line for each kind of failure",
+		Long: `Shows one line for each kind of failure: how many letters there are, how many orders they hold up, how many
+messages are parked behind them, when the first and the last of them failed, and how it goes on: letters of the
+last hour, and of the hour before it. Services that are paused are told below.`,
+		Args: cobra.ArbitraryArgs,
+		Example: `  router dlq groups
+  router dlq groups service:payment since:24h
+  router dlq groups --output json | jq -r '.groups[0].group'`,
+		ValidArgsFunction: completeFilter,
+	}
+	all := addAll(cmd)
+	output := addOutput(cmd, "table", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		condition, err := parseFilter(args)
+		if err != nil {
+			return err
+		}
+		return withDesks(cmd.Context(), func(ctx context.Context, d *desks) error {
+			found := groupsJSON{Groups: []groupJSON{}, Paused: []deadletter.Pause{}}
+			for _, desk := range d.all {
+				list, err := desk.Groups(ctx, unsettled(condition, *all))
+				if err != nil {
+					return err
+				}
+				for _, g := range list {
+					found.Groups = append(found.Groups, toGroupJSON(g))
+				}
+				paused, err := desk.Pauses(ctx)
+				if err != nil {
+					return err
+				}
+				found.Paused = append(found.Paused, paused...)
+			}
+			slices.SortStableFunc(found.Groups, func(a, b groupJSON) int { return cmp.Compare(b.Letters, a.Letters) })
+			if output.value == "json" {
+				return printLettersJSON(cmd.OutOrStdout(), found)
+			}
+			return printGroups(cmd.OutOrStdout(), found, len(args) > 0, time.Now())
+		})
+	}
+	return cmd
+}
+
+func toGroupJSON(g deadletter.Group) groupJSON {
+	return groupJSON{
+		Group: g.Fingerprint, Letters: g.Letters, Orders: g.Orders, Behind: g.Behind, Services: g.Services, Handler: g.Handler, ErrorType: g.ErrorType,
+		Error: g.Error, Example: g.Example, FirstFailed: g.FirstFailed, LastFailed: g.LastFailed, LastHour: g.LastHour, HourBefore: g.HourBefore,
+	}
+}
+
+func printGroups(w io.Writer, found groupsJSON, filtered bool, now time.Time) error {
+	width := terminalWidth(w)
+	if len(found.Groups) == 0 {
+		printNone(w, filtered)
+	} else {
+		t := table{columns: []column{{name: "GROUP"}, {name: "COUNT", right: true}, {name: "ORDERS", right: true}, {name: "PARKED", right: true}, {name: "SERVICE"},
+			{name: "FIRST", right: true}, {name: "LAST", right: true}, {name: "TREND"}, {name: "EXAMPLE", spare: true}, {name: "ERROR"}}}
+		for _, g := range found.Groups {
+			t.add(g.Group, fmt.Sprint(g.Letters), fmt.Sprint(g.Orders), fmt.Sprint(g.Behind), strings.Join(g.Services, ","),
+				age(now, g.FirstFailed), age(now, g.LastFailed), trend(g), shortID(g.Example), g.Error)
+		}
+		if err := t.print(w, width); err != nil {
+			return err
+		}
+	}
+	for _, p := range found.Paused {
+		printPause(w, p, width, now)
+	}
+	if len(found.Groups) == 0 {
+		return nil
+	}
+	g := found.Groups[0]
+	_, err := fmt.Fprintf(w, `
+Next: router dlq show %s
+      router dlq list group:%s
+      router dlq redrive --group %s --dry-run
+`, shortID(g.Example), g.Group, g.Group)
+	return err
+}
+
+// printNone says kindly that there is nothing.
+func printNone(w io.Writer, filtered bool) {
+	if filtered {
+		fmt.Fprintln(w, "No dead letter that waits meets this filter. With --all, settled ones are looked through too.")
+		return
+	}
+	fmt.Fprintln(w, "No dead letters wait. With --all, settled ones are shown too.")
+}
+
+// printPause says that a service stands still, and what to do.
+func printPause(w io.Writer, p deadletter.Pause, width int, now time.Time) {
+	fmt.Fprintln(w)
+	for _, line := range wrapped(fmt.Sprintf("PAUSED: %s takes no messages since %s (%s), because too many failed alike (group %s): %s",
+		p.Service, p.Since.Local().Format(time.TimeOnly), ago(now, p.Since), p.Fingerprint, oneLine(p.Error, pipeText)), width) {
+		fmt.Fprintln(w, line)
+	}
+	fmt.Fprintf(w, "        Mend it, then: router dlq resume %s --reason \"…\"\n", p.Service)
+}
+
+// shortDigits is how much of an id is shown in tables: enough to be typed, and to tell 100,000 apart.
+const shortDigits = 8
+
+func shortID(id string) string { return id[:min(shortDigits, len(id))] }
+
+// trend compares the last hour with the one before it.
+func trend(g groupJSON) string {
+	word := "flat"
+	switch {
+	case g.LastHour == 0 && g.HourBefore == 0:
+		return "quiet"
+	case g.LastHour > g.HourBefore:
+		word = "up"
+	case g.LastHour < g.HourBefore:
+		word = "down"
+	}
+	return fmt.Sprintf("%s %d:%d", word, g.LastHour, g.HourBefore)
+}
