@@ -38,6 +38,7 @@ var rooms = []room{
 		"github.com/twmb/franz-go/pkg/kerr", "github.com/prometheus/client_golang", "github.com/cenkalti/backoff/v5", "github.com/go-json-experiment/json/v1"}},
 	{pattern: "groupcommit"},
 	{pattern: "deadletter/dialect", own: []string{"deadletter", "outbox", "transport"}},
+	{pattern: "deadletter/ui", own: []string{"deadletter", "deadletter/filter"}, third: []string{"charm.land/bubbletea/v2", "github.com/charmbracelet/x/ansi"}, banned: []string{"database/sql", "net/http"}},
 	{pattern: "deadletter/filter", third: []string{"github.com/google/uuid"}},
 	{pattern: "deadletter", own: []string{"event", "outbox", "transport", "groupcommit", "deadletter/filter"}, third: []string{
 		"github.com/ThreeDotsLabs/watermill", "github.com/google/uuid", "github.com/prometheus/client_golang", "golang.org/x/time/rate"}},

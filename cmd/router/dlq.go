@@ -53,6 +53,7 @@ Exit codes: 0 done, 1 not done or not wholly, 2 a mistake in the command, 130 in
 		dlqResumeCommand(),
 		dlqExportCommand(),
 		dlqImportCommand(),
+		dlqUICommand(),
 	)
 	for _, sub := range cmd.Commands() {
 		completeOutput(sub)

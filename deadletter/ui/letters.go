@@ -1,0 +1,219 @@
+package ui
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"millrace/deadletter"
+)
+
+// row is what a list shows of a letter. Bodies are not kept: a list may be long.
+type row struct {
+	id, order, topic, err string
+	status                deadletter.Status
+	position, behind      int64
+	partition             int32
+	offset                int64
+	attempts              int
+	first, last           time.Time
+}
+
+func rowOf(l *deadletter.Listed) row {
+	return row{l.ID, l.OrderID, l.Topic, l.Error, l.Status, l.Position, l.Behind, l.Partition, l.Offset, l.Attempts, l.FirstFailed, l.LastFailed}
+}
+
+// pageRows is how many letters are read at a time; a query for them takes some milliseconds.
+const pageRows = 100
+
+// page is a part of a list: what lies before a position, the youngest first. next is zero where nothing is older.
+type page struct {
+	before, next int64
+	rows         []row
+}
+
+// letterList are the letters of one group, as far as they were read. The youngest are first.
+type letterList struct {
+	of   group
+	read bool // it was read at all
+	rows []row
+	more bool // there are older ones
+	cursor
+	ask request
+}
+
+func (l *letterList) forget() {
+	l.read, l.rows, l.more, l.cursor = false, nil, false, cursor{}
+	l.ask.stop()
+	l.ask.last = time.Time{}
+}
+
+func (l *letterList) chosen() (row, bool) {
+	if l.at >= len(l.rows) {
+		return row{}, false
+	}
+	return l.rows[l.at], true
+}
+
+// merge puts a page in the place of what was read of the same letters before. The letter that was chosen stays chosen,
+// at the same place on the screen.
+func (l *letterList) merge(p page) {
+	l.read = true
+	was, some := l.chosen()
+	from := 0
+	for p.before > 0 && from < len(l.rows) && l.rows[from].position >= p.before {
+		from++
+	}
+	to := len(l.rows)
+	if p.next > 0 {
+		to = from
+		for to < len(l.rows) && l.rows[to].position >= p.next {
+			to++
+		}
+	}
+	if to == len(l.rows) {
+		l.more = p.next > 0
+	}
+	l.rows = slices.Concat(l.rows[:from], p.rows, l.rows[to:])
+	if !some {
+		return
+	}
+	at, found := slices.BinarySearchFunc(l.rows, was.position, func(r row, position int64) int { return cmp.Compare(position, r.position) })
+	if !found {
+		at = min(at, max(len(l.rows)-1, 0)) // the next older one
+	}
+	l.top += at - l.at
+	l.at = at
+}
+
+func (m *Model) openGroup(g group) []Command {
+	m.letters.forget()
+	m.letters.of, m.at = g, atLetters
+	return []Command{m.loadLetters()}
+}
+
+// loadLetters reads what is on the screen anew, with what comes next.
+func (m *Model) loadLetters() Command {
+	before := int64(0)
+	if top := m.letters.top; top > 0 && top <= len(m.letters.rows) {
+		before = m.letters.rows[top-1].position
+	}
+	return m.loadPage(before)
+}
+
+// loadOlder reads on where the list ends, when the end is near and nothing else is being read.
+func (m *Model) loadOlder() []Command {
+	l := &m.letters
+	if !l.more || !l.ask.idle() || l.at+2*m.listRows() < len(l.rows) {
+		return nil
+	}
+	return []Command{m.loadPage(l.rows[len(l.rows)-1].position)}
+}
+
+func (m *Model) loadPage(before int64) Command {
+	condition, err := m.condition("group:" + m.letters.of.Fingerprint)
+	source, limit := m.sources[m.letters.of.source], pageRows+m.height
+	return m.letters.ask.send(m.now, queryLimit, func(ctx context.Context) (any, error) {
+		if err != nil {
+			return nil, err
+		}
+		list, next, err := source.Page(ctx, condition, before, limit)
+		if err != nil {
+			return nil, err
+		}
+		p := page{before: before, next: next, rows: make([]row, len(list))}
+		for i := range list {
+			p.rows[i] = rowOf(&list[i])
+		}
+		return p, nil
+	})
+}
+
+func (m *Model) lettersKey(k string) []Command {
+	l := &m.letters
+	if at, moves := moved(k, l.at, len(l.rows), m.listRows()); moves {
+		l.at = at
+		if k == "home" || k == "g" { // there may be younger ones
+			l.top = 0
+			return []Command{m.loadLetters()}
+		}
+		return m.loadOlder()
+	}
+	chosen, found := l.chosen()
+	switch k {
+	case "esc", "left", "h", "backspace":
+		l.ask.stop()
+		m.at = atGroups
+	case "/":
+		m.askFilter()
+	case "a":
+		m.closed = !m.closed
+		return m.chosenAnew()
+	case "enter", "right", "l":
+		if found {
+			return m.openLetter(chosen)
+		}
+	case "r":
+		if found {
+			m.askRedrive(l.of.source, "letter "+chosen.id, "id:"+chosen.id)
+		}
+	case "R":
+		if found {
+			m.askRedrive(l.of.source, fmt.Sprintf("the open letters of group %s", clean(l.of.Fingerprint)), m.selection("group:"+l.of.Fingerprint))
+		}
+	case "d":
+		if found {
+			m.askDrop(l.of.source, chosen.id)
+		}
+	case "u":
+		if found {
+			m.askRestore(l.of.source, chosen.id)
+		}
+	}
+	return nil
+}
+
+const (
+	statusWidth = 9
+	orderWidth  = 36
+	triesWidth  = 5
+	// errorFrom is from which width of the terminal on the error has a column: those of a group are alike.
+	errorFrom = 100
+)
+
+func (m *Model) lettersBody(height int) []line {
+	l := &m.letters
+	rows, preview := listRows(height)
+	l.keep(len(l.rows), rows)
+	columns := func(id, status, order, behind, tries, last, err string) string {
+		c := []string{pad(id, shortID), pad(status, statusWidth), pad(order, orderWidth), padLeft(behind, numberWidth), padLeft(tries, triesWidth), padLeft(last, agoWidth)}
+		if m.width >= errorFrom {
+			c = append(c, err)
+		}
+		return strings.Join(c, " ")
+	}
+	lines := []line{{"  " + columns("LETTER", "STATUS", "ORDER", "BEHIND", "TRIES", "LAST", "ERROR"), bold}}
+	for i := l.top; i < min(l.top+rows, len(l.rows)); i++ {
+		r := l.rows[i]
+		lines = append(lines, chosen(i == l.at, columns(short(r.id), clean(string(r.status)), cmp.Or(clean(r.order), "-"), count(r.behind), fmt.Sprint(r.attempts), since(m.now, r.last), clean(r.err))))
+	}
+	if len(l.rows) == 0 {
+		lines = append(lines, line{}, line{"  " + m.nothing(), plain})
+	}
+	lines = filled(lines, rows+1)
+	r, found := l.chosen()
+	if !found || !preview {
+		return lines
+	}
+	place := fmt.Sprintf("%s of %s", count(int64(l.at+1)), count(int64(len(l.rows))))
+	if l.more {
+		place += " read, there are more"
+	}
+	lines = append(lines, line{rule(m.width-len(place)-1) + " " + place, plain})
+	about := fmt.Sprintf("order %s  %s/%d@%d", cmp.Or(clean(r.order), "none"), clean(r.topic), r.partition, r.offset)
+	lines = append(lines, line{cut(about, m.width), plain})
+	return append(lines, ofText(clean(r.err), m.width, previewHeight-2)...)
+}

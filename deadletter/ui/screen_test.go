@@ -1,0 +1,309 @@
+package ui
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"millrace/deadletter"
+	"millrace/deadletter/filter"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// today is when the tests take place.
+var today = time.Date(2026, time.March, 2, 8, 30, 0, 0, time.UTC)
+
+// patience is how long a test waits for what should come at once.
+const patience = 30 * time.Second
+
+// lookEvery is how often a test looks for what comes from elsewhere.
+const lookEvery = 10 * time.Millisecond
+
+// desk is a source in memory. A nil function is the ordinary behaviour.
+type desk struct {
+	letters []*deadletter.Letter // the youngest first
+	groups  func(ctx context.Context, list []deadletter.Group) ([]deadletter.Group, error)
+	drive   func(ctx context.Context, r deadletter.Redrive, pace deadletter.Pace, progress func(deadletter.Tally)) (deadletter.Tally, error)
+	pauses  []deadletter.Pause
+	verdict string
+	broken  error // what every question is answered with
+	limits  []int // of the pages that were asked for
+	done    []string
+}
+
+// meets is as much of the filter language as these tests need: the group, one id, open letters only.
+func meets(f filter.Condition, l *deadletter.Letter) bool {
+	ok := true
+	openOnly := false
+	for _, a := range f.Args {
+		text := fmt.Sprint(a)
+		switch {
+		case len(text) == 12:
+			ok = ok && l.Fingerprint() == text
+		case len(text) == 36:
+			ok = ok && l.ID == text
+		case text == "redriving":
+			openOnly = true
+		}
+	}
+	return ok && (!openOnly || l.Status.Open())
+}
+
+func (d *desk) Groups(ctx context.Context, f filter.Condition) (list []deadletter.Group, err error) {
+	if d.broken != nil {
+		return nil, d.broken
+	}
+	for _, l := range d.letters {
+		if !meets(f, l) {
+			continue
+		}
+		i := 0
+		for i < len(list) && list[i].Fingerprint != l.Fingerprint() {
+			i++
+		}
+		if i == len(list) {
+			list = append(list, deadletter.Group{Fingerprint: l.Fingerprint(), Error: l.Error, ErrorType: l.ErrorType, Handler: l.Handler, Services: []string{l.Service},
+				FirstFailed: l.FirstFailed, LastFailed: l.LastFailed, Example: l.ID})
+		}
+		g := &list[i]
+		g.Letters, g.Orders, g.Behind, g.FirstFailed = g.Letters+1, g.Orders+1, g.Behind+2, l.FirstFailed
+		if today.Sub(l.FirstFailed) < time.Hour {
+			g.LastHour++
+		}
+	}
+	if d.groups != nil {
+		return d.groups(ctx, list)
+	}
+	return list, nil
+}
+
+func (d *desk) Pauses(context.Context) ([]deadletter.Pause, error) { return d.pauses, d.broken }
+
+func (d *desk) Page(_ context.Context, f filter.Condition, before int64, limit int) (list []deadletter.Listed, next int64, err error) {
+	d.limits = append(d.limits, limit)
+	for _, l := range d.letters {
+		if before > 0 && l.Position >= before || !meets(f, l) {
+			continue
+		}
+		if len(list) == limit {
+			return list, list[limit-1].Position, d.broken
+		}
+		list = append(list, deadletter.Listed{Letter: *l, Behind: 2})
+	}
+	return list, 0, d.broken
+}
+
+func (d *desk) Find(_ context.Context, id string) (*deadletter.Letter, error) {
+	for _, l := range d.letters {
+		if l.ID == id {
+			found := *l
+			return &found, d.broken
+		}
+	}
+	return nil, deadletter.ErrNoLetter
+}
+
+func (d *desk) Lane(_ context.Context, l *deadletter.Letter) ([]*deadletter.Letter, error) {
+	return []*deadletter.Letter{l, {ID: "99999999-0000-5000-8000-000000000001", Status: deadletter.Parked, Topic: "ecommerce.shipment.dispatched"}}, d.broken
+}
+
+func (d *desk) Steps(context.Context, string) ([]deadletter.Step, error) {
+	return []deadletter.Step{{At: today.Add(-time.Hour), Who: "ann@ops1", Action: "redriven", Reason: "provider is back"}, {At: today.Add(-59 * time.Minute), Who: "router", Action: "failed again", Reason: "boom"}}, d.broken
+}
+
+func (d *desk) Verdict(context.Context, *deadletter.Letter) string { return d.verdict }
+
+func (d *desk) Drop(_ context.Context, id, reason string) error {
+	return d.settle(id, reason, deadletter.Dropped)
+}
+func (d *desk) Restore(_ context.Context, id, reason string) error {
+	return d.settle(id, reason, deadletter.New)
+}
+
+func (d *desk) settle(id, reason string, s deadletter.Status) error {
+	if d.broken != nil {
+		return d.broken
+	}
+	d.done = append(d.done, fmt.Sprintf("%s %s: %s", s, id, reason))
+	for _, l := range d.letters {
+		if l.ID == id {
+			l.Status = s
+		}
+	}
+	return nil
+}
+
+func (d *desk) Freeze(_ context.Context, f filter.Condition, text, reason string) (deadletter.Redrive, error) {
+	r := deadletter.Redrive{ID: "0b0e5c7e-7c1a-4d0e-9d43-4f8b8f2f6a10", Who: "ann@ops1", Reason: reason, Selection: text, CreatedAt: today}
+	for _, l := range d.letters {
+		if meets(f, l) && (l.Status == deadletter.New || l.Status == deadletter.Retrying) {
+			r.Tally.Letters++
+		}
+	}
+	r.Tally.Waiting = r.Tally.Letters
+	return r, d.broken
+}
+
+func (d *desk) Drive(ctx context.Context, r deadletter.Redrive, pace deadletter.Pace, progress func(deadletter.Tally)) (deadletter.Tally, error) {
+	return d.drive(ctx, r, pace, progress)
+}
+
+// someLetters are n letters about n orders, every third of one kind, the others of another.
+func someLetters(n int) []*deadletter.Letter {
+	list := make([]*deadletter.Letter, n)
+	for i := range list {
+		position := int64(n - i)
+		at := today.Add(-time.Duration(i+1) * time.Minute)
+		l := &deadletter.Letter{
+			ID: fmt.Sprintf("%08x-0000-5000-8000-000000000000", position*2654435761%(1<<32)), Service: "shipping", Group: "shipping-service", Handler: "shipping/ecommerce.order.confirmed",
+			OrderID: fmt.Sprintf("0199c0de-0000-7000-8000-%012x", position), MessageID: fmt.Sprintf("0199c0df-0000-7000-8000-%012x", position), CorrelationID: "c-4711",
+			Topic: "ecommerce.order.confirmed", Partition: 3, Offset: 1000 + position, Key: []byte("k"), Headers: map[string]string{"ce_type": "order.confirmed", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+			Payload:  fmt.Appendf(nil, `{"orderId":"0199c0de-0000-7000-8000-%012x","total":{"amount":4200,"currency":"EUR"},"shippingAddress":{"name":"Zoë Żółć","country":"DE"}}`, position),
+			Position: position, Status: deadletter.New, Attempts: 4, ErrorType: "*pq.Error", Error: `pq: new row for relation "shipments" violates check constraint "broken"`,
+			PublishedAt: at.Add(-time.Second), FirstFailed: at, LastFailed: at, Version: "1.4.1",
+		}
+		if i%3 == 2 {
+			l.Error, l.ErrorType, l.Status = "shipping: no carrier delivers to country \"XX\"", "*shipping.NoCarrierError", deadletter.Retrying
+		}
+		list[i] = l
+	}
+	return list
+}
+
+// screen is a model in a test, and what it has going on.
+type screen struct {
+	t       *testing.T
+	m       *Model
+	pending int
+	results chan any
+}
+
+// open opens a screen of 80×24, and waits for what it shows first.
+func open(t *testing.T, sources ...Source) *screen {
+	t.Helper()
+	m, err := New(sources, "", today)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &screen{t: t, m: m, results: make(chan any)}
+	s.send(Resized{80, 24})
+	s.run(m.Init())
+	s.settle()
+	return s
+}
+
+func (s *screen) run(commands []Command) {
+	for _, c := range commands {
+		s.pending++
+		go func() {
+			select {
+			case s.results <- c(s.t.Context()):
+			case <-s.t.Context().Done():
+			}
+		}()
+	}
+}
+
+func (s *screen) send(msg any) { s.run(s.m.Update(msg)) }
+
+// until takes in what comes, until something is so. is may take in something itself.
+func (s *screen) until(what string, is func() bool) {
+	s.t.Helper()
+	late := time.After(patience)
+	for !is() {
+		select {
+		case msg := <-s.results:
+			s.pending--
+			if msg != nil {
+				s.send(msg)
+			}
+		case <-time.After(lookEvery):
+		case <-late:
+			s.t.Fatalf("not within %s: %s; the screen is\n%s", patience, what, s.text())
+		}
+	}
+}
+
+// settle takes in all that comes.
+func (s *screen) settle() {
+	s.t.Helper()
+	s.until("every command has ended", func() bool { return s.pending == 0 })
+}
+
+// press presses keys, and waits for what comes of each.
+func (s *screen) press(keys ...string) {
+	s.t.Helper()
+	for _, k := range keys {
+		s.send(Key(k))
+		s.settle()
+	}
+}
+
+// write types text.
+func (s *screen) write(text string) {
+	for _, r := range text {
+		if r == ' ' {
+			s.press("space")
+		} else {
+			s.press(string(r))
+		}
+	}
+}
+
+// wait lets time pass, and takes in what comes of it.
+func (s *screen) wait(d time.Duration) {
+	s.t.Helper()
+	s.send(Tick(s.m.now.Add(d)))
+	s.settle()
+}
+
+// text is the screen as somebody sees it.
+func (s *screen) text() string { return ansi.Strip(s.m.View()) }
+
+func (s *screen) shows(parts ...string) {
+	s.t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(s.text(), p) {
+			s.t.Errorf("%q is not on the screen:\n%s", p, s.text())
+		}
+	}
+}
+
+func (s *screen) hides(parts ...string) {
+	s.t.Helper()
+	for _, p := range parts {
+		if strings.Contains(s.text(), p) {
+			s.t.Errorf("%q is on the screen:\n%s", p, s.text())
+		}
+	}
+}
+
+// golden compares the screen with a file of testdata.
+func (s *screen) golden(name string) {
+	s.t.Helper()
+	var b strings.Builder
+	for line := range strings.Lines(s.text()) {
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	file := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if got := b.String(); got != string(want) {
+		s.t.Errorf("the screen is not %s (go test ./deadletter/ui -update writes it):\n%s", file, got)
+	}
+}
