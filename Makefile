@@ -29,6 +29,11 @@ run: build ## run the whole system; needs Go and make, nothing else
 demo: build ## place orders at a running system and account for each of them
 	./bin/router demo
 
+.PHONY: dlq-tour
+dlq-tour: build ## break a handler on purpose, look at the dead letters, mend it, redrive; a minute
+	@go build -trimpath -o bin/dlqtour ./cmd/dlqtour
+	@bin/dlqtour -router bin/router
+
 .PHONY: check
 check: ## vet, and see that everything is formatted
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
