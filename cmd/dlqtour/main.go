@@ -31,7 +31,8 @@ func main() {
 		fmt.Fprintf(os.Stderr, "dlqtour: it takes no arguments, not %q\n", flag.Args())
 		os.Exit(exitUsage)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A terminal that is closed, or a pager that is left, ends the tour like Ctrl-C: nothing stays behind.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
 	g := &guide{out: os.Stdout}
 	if term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())) {

@@ -30,7 +30,8 @@ func (t *tour) walk(ctx context.Context) error {
 			return err
 		}
 	}
-	t.say(`That was all. The tour's system is stopped and removed now. The whole story: docs/dead-letters.md.`)
+	t.say(`That was all. The tour's system is stopped and removed now. Every command and what
+it promises: docs/dead-letters.md.`)
 	return nil
 }
 
@@ -76,8 +77,8 @@ func (t *tour) badRelease(ctx context.Context) error {
 	if err := t.awaitLetters(ctx, 2, 0); err != nil {
 		return err
 	}
-	t.say(`The other two have their parcels. Ada and Grace have paid, but shipping could not write down
-what it was asked: for each of them, its message became a dead letter.`)
+	t.say(`The other two have their parcels. Ada and Grace have paid, but shipping could not
+write down what it was asked for: each of the two messages became a dead letter.`)
 	t.printOrders()
 	t.say(`Grace does not want to wait, and cancels.`)
 	if err := t.cancel(ctx, t.orders[2]); err != nil {
@@ -86,8 +87,9 @@ what it was asked: for each of them, its message became a dead letter.`)
 	if err := t.awaitLetters(ctx, 2, 1); err != nil {
 		return err
 	}
-	t.say(`Payment gives the money back at once. At shipping the cancellation comes after a message that is
-not processed yet, so it is parked behind that letter. Nothing overtakes.`)
+	t.say(`Payment gives the money back at once. At shipping, her cancellation comes after a
+message that is not processed yet: it is parked behind that letter, so that it
+does not overtake.`)
 	return nil
 }
 
@@ -95,7 +97,7 @@ func (t *tour) whatTheOperatorSees(ctx context.Context) error {
 	if err := t.begin(ctx, "What the operator sees"); err != nil {
 		return err
 	}
-	t.say(`The health check says that something waits. It stays green: everybody else's orders go on.`)
+	t.say(`The health check says that something waits. It stays green: all other orders go on.`)
 	if err := t.showHealth(ctx); err != nil {
 		return err
 	}
@@ -130,9 +132,9 @@ func (t *tour) redrive(ctx context.Context) error {
 	if err := t.begin(ctx, "The redrive"); err != nil {
 		return err
 	}
-	t.say(`The letters go to shipping alone: payment, which heard of Grace's cancellation long ago,
-does not hear of it twice. One letter goes first; when it is through, the others follow.
-What is parked behind a letter follows it, in order.`)
+	t.say(`The letters go to shipping alone; payment and the others do not hear anything
+twice. One letter goes first. When it is through, the others follow, and behind
+each of them what is parked there, in order.`)
 	return t.shown(ctx, "dlq", "redrive", "--group", t.group, "--reason", "the rule is gone", "--yes")
 }
 
@@ -148,7 +150,7 @@ func (t *tour) whatCameOfIt(ctx context.Context) error {
 	}
 	t.say(`Ada has her parcel. Grace's order is cancelled:`)
 	t.printOrders()
-	t.say(`Her parcel was first prepared and then stopped, in the order in which it was asked for:`)
+	t.say(`Her parcel was prepared and then stopped, in the order in which that was asked:`)
 	history, err := t.history(ctx, t.orders[2])
 	if err != nil {
 		return err
