@@ -30,13 +30,13 @@ func (t *tour) post(ctx context.Context, path, about, body string) (a answer, er
 	if err != nil {
 		return a, err
 	}
-	fmt.Fprintf(t.out, "POST %s%s -> %d %s\n", path, about, status, text)
 	if status != http.StatusAccepted {
 		return a, fmt.Errorf("POST %s: %d %s", path, status, text)
 	}
 	if err := json.Unmarshal([]byte(text), &a); err != nil {
 		return a, fmt.Errorf("POST %s: %q: %w", path, text, err)
 	}
+	fmt.Fprintf(t.out, "POST %s%s -> %d %s\n", path, about, status, a.Status)
 	return a, nil
 }
 
