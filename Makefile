@@ -30,7 +30,7 @@ demo: build ## place orders at a running system and account for each of them
 	./bin/router demo
 
 .PHONY: dlq-tour
-dlq-tour: build ## break a handler on purpose, look at the dead letters, mend it, redrive; a minute
+dlq-tour: build ## break a handler on purpose, look at the dead letters, mend it, redrive; ten seconds
 	@go build -trimpath -o bin/dlqtour ./cmd/dlqtour
 	@bin/dlqtour -router bin/router
 

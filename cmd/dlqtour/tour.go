@@ -108,6 +108,9 @@ func (t *tour) whatTheOperatorSees(ctx context.Context) error {
 	if err := t.shown(ctx, "dlq", "list", "service:shipping", "status:new"); err != nil {
 		return err
 	}
+	if err := t.wait(ctx); err != nil {
+		return err
+	}
 	t.say(`One letter, whole. The verdict is what would happen if it were redriven now.`)
 	return t.shown(ctx, "dlq", "show", t.orders[2].letter)
 }
@@ -119,6 +122,9 @@ func (t *tour) wouldItWork(ctx context.Context) error {
 	t.say(`A dry run really runs the reaction, on the row as it is, in a transaction that is
 rolled back. The rule is still there:`)
 	if err := t.shown(ctx, "dlq", "redrive", "--group", t.group, "--dry-run"); err != nil {
+		return err
+	}
+	if err := t.wait(ctx); err != nil {
 		return err
 	}
 	t.say(`So it is mended first.`)
@@ -157,6 +163,9 @@ func (t *tour) whatCameOfIt(ctx context.Context) error {
 	}
 	if want := "PREPARING STOPPED"; history != want {
 		return fmt.Errorf("shipping's history of order %s is %q, not %q", t.orders[2].id, history, want)
+	}
+	if err := t.wait(ctx); err != nil {
+		return err
 	}
 	t.say(`And the letter's own story:`)
 	if err := t.shown(ctx, "dlq", "show", t.orders[2].letter); err != nil {
