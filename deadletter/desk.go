@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"millrace/event"
 	"millrace/outbox"
 )
@@ -190,7 +192,12 @@ func (d *Desk) Find(ctx context.Context, id string) (*Letter, error) {
 	if len(id) < shortestID || strings.Trim(id, "0123456789abcdef-") != "" {
 		return nil, fmt.Errorf("letter %q: an id is hexadecimal, and at least its first %d digits are needed", id, shortestID)
 	}
-	list, err := letters(ctx, d.db, "id::text LIKE $1 AND status <> 'parked' LIMIT 2", id+"%")
+	const first, last = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
+	lowest, highest := id+first[min(len(id), len(first)):], id+last[min(len(id), len(last)):]
+	if uuid.Validate(lowest) != nil || len(lowest) != len(first) { // no id begins so
+		return nil, fmt.Errorf("letter %s: %w", id, ErrNoLetter)
+	}
+	list, err := letters(ctx, d.db, "id BETWEEN $1::uuid AND $2::uuid AND "+listed+" LIMIT 2", lowest, highest)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("letter %s: %w", id, err)

@@ -30,23 +30,28 @@ type Group struct {
 // listed is a condition for what is a letter, and not only parked.
 const listed = "status <> 'parked'"
 
-// Groups are the letters that meet a filter by fingerprint, the largest first.
-func (d *Desk) Groups(ctx context.Context, f filter.Condition) ([]Group, error) {
-	rows, err := d.db.QueryContext(ctx, `WITH chosen AS MATERIALIZED (
-	SELECT id, service, lane, order_id, fingerprint, first_failed_at, last_failed_at, position, status FROM deadletter.letters WHERE `+listed+` AND (`+f.SQL+`)
-), grouped AS (
-	SELECT fingerprint, count(*) AS letters, count(DISTINCT order_id) FILTER (WHERE status IN ('new', 'retrying', 'redriving')) AS orders,
-	  array_to_string(array_agg(DISTINCT service ORDER BY service), ',') AS services, min(first_failed_at) AS first, max(last_failed_at) AS last,
-	  count(*) FILTER (WHERE first_failed_at > now() - interval '1 hour') AS last_hour,
+// groupsQuery takes a filter. Letters are first counted by lane, which spares sorting them; what is parked counts once for
+// each group that holds its lane up.
+const groupsQuery = `WITH held AS MATERIALIZED (
+	SELECT fingerprint, service, lane, count(*) AS letters, bool_or(status IN ('new', 'retrying', 'redriving')) AS waits, bool_or(order_id IS NOT NULL) AS ordered,
+	  min(first_failed_at) AS first, max(last_failed_at) AS last, count(*) FILTER (WHERE first_failed_at > now() - interval '1 hour') AS last_hour,
 	  count(*) FILTER (WHERE first_failed_at BETWEEN now() - interval '2 hours' AND now() - interval '1 hour') AS hour_before, max(position) AS youngest
-	FROM chosen GROUP BY fingerprint
+	FROM deadletter.letters WHERE ` + listed + ` AND (%s) GROUP BY fingerprint, service, lane
+), grouped AS (
+	SELECT fingerprint, string_agg(DISTINCT service, ',' ORDER BY service) AS services, sum(letters)::bigint AS letters, count(*) FILTER (WHERE waits AND ordered) AS orders,
+	  min(first) AS first, max(last) AS last, sum(last_hour)::bigint AS last_hour, sum(hour_before)::bigint AS hour_before, max(youngest) AS youngest
+	FROM held GROUP BY fingerprint
 ), behind AS (
-	SELECT c.fingerprint, count(*) AS n FROM chosen c JOIN deadletter.letters p ON p.service = c.service AND p.lane = c.lane AND p.status = 'parked' AND p.position > c.position
-	WHERE c.status IN ('new', 'retrying', 'redriving') GROUP BY c.fingerprint
+	SELECT h.fingerprint, count(*) AS n FROM held h JOIN deadletter.letters p ON p.service = h.service AND p.lane = h.lane AND p.status = 'parked'
+	WHERE h.waits GROUP BY h.fingerprint
 )
 SELECT g.fingerprint, e.error, e.error_type, e.handler, g.services, g.letters, g.orders, coalesce(b.n, 0), g.first, g.last, g.last_hour, g.hour_before, e.id
 FROM grouped g JOIN deadletter.letters e ON e.position = g.youngest AND e.status <> 'parked' LEFT JOIN behind b ON b.fingerprint = g.fingerprint
-ORDER BY g.letters DESC, g.fingerprint`, f.Args...)
+ORDER BY g.letters DESC, g.fingerprint`
+
+// Groups are the letters that meet a filter by fingerprint, the largest first.
+func (d *Desk) Groups(ctx context.Context, f filter.Condition) ([]Group, error) {
+	rows, err := d.db.QueryContext(ctx, fmt.Sprintf(groupsQuery, f.SQL), f.Args...)
 	if err != nil {
 		return nil, fmt.Errorf("group the letters: %w", err)
 	}

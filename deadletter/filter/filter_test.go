@@ -26,7 +26,7 @@ func TestFiltersBecomeSQL(t *testing.T) {
 			SQL:  "((service = $1::text OR service = $2::text) AND first_failed_at < $3::timestamptz)",
 			Args: []any{"a", "b", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}},
 		"order:0199C0DE-0000-7000-8000-000000000001": {SQL: "order_id = $1::uuid", Args: []any{"0199c0de-0000-7000-8000-000000000001"}},
-		`body.customerId:c-42`:                       {SQL: "(deadletter.body(payload) #>> string_to_array($1::text, '.')) = $2::text", Args: []any{"customerId", "c-42"}},
+		`body.customerId:c-42`:                       {SQL: "((CASE WHEN is_json THEN convert_from(payload, 'UTF8')::jsonb END) #>> string_to_array($1::text, '.')) = $2::text", Args: []any{"customerId", "c-42"}},
 		`header.ce_type:X`:                           {SQL: "headers ->> $1::text = $2::text", Args: []any{"ce_type", "X"}},
 	} {
 		got, err := filter.Parse(text, noon)

@@ -157,20 +157,23 @@ var number = regexp.MustCompile(`^-?\d{1,30}(\.\d{1,30})?$`)
 // maxDays is a hundred years: a duration holds three times that.
 const maxDays = 36500
 
+// body is the body as JSON, null where it is none.
+const body = "(CASE WHEN is_json THEN convert_from(payload, 'UTF8')::jsonb END)"
+
 // inside compares a place in the body, or a header.
 func (p *parser) inside(t token, field, path string) (string, error) {
 	if field == "header" {
 		return p.text(t, "headers ->> "+p.arg(path)+"::text")
 	}
-	at := "deadletter.body(payload) #>> string_to_array(" + p.arg(path) + "::text, '.')"
+	at := body + " #>> string_to_array(" + p.arg(path) + "::text, '.')"
 	switch t.op {
 	case ">", "<", ">=", "<=":
 		if !number.MatchString(t.value) {
 			return "", &SyntaxError{t.at, fmt.Sprintf("%q is compared with %q, which is no number", t.text, t.value)}
 		}
-		// What is no number there is not compared.
-		return fmt.Sprintf("CASE WHEN jsonb_typeof(deadletter.body(payload) #> string_to_array(%s::text, '.')) = 'number' THEN (%s)::numeric %s %s::numeric ELSE false END",
-			p.arg(path), at, t.op, p.arg(t.value)), nil
+		// What is no number there is not compared. The body is read once: OFFSET keeps it from being put in twice.
+		return fmt.Sprintf("(SELECT CASE WHEN jsonb_typeof(v) = 'number' THEN (v #>> '{}')::numeric %s %s::numeric ELSE false END FROM (SELECT %s OFFSET 0) AS read(v))",
+			t.op, p.arg(t.value), strings.Replace(at, "#>>", "#>", 1)), nil
 	default:
 		return p.text(t, "("+at+")")
 	}
