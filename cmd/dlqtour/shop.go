@@ -12,6 +12,7 @@ import (
 // order is one of the tour's.
 type order struct {
 	customer, country string
+	postalCode        string // SHIP-SLOW: the simulated carrier takes its time
 
 	id, status, reason string
 	letter             string // how the id of the letter about it begins
@@ -43,7 +44,7 @@ func (t *tour) post(ctx context.Context, path, about, body string) (a answer, er
 func (t *tour) place(ctx context.Context, o *order) error {
 	body := fmt.Sprintf(`{"customerId": %q, "currency": "EUR", "paymentMethod": "pm_accepted",
  "items": [{"sku": "MUG-RED", "quantity": 1, "unitPrice": 1250}],
- "shippingAddress": {"name": %[1]q, "street": "1 Mill Lane", "city": "Millbrook", "country": %[2]q}}`, o.customer, o.country)
+ "shippingAddress": {"name": %[1]q, "street": "1 Mill Lane", "city": "Millbrook", "postalCode": %[3]q, "country": %[2]q}}`, o.customer, o.country, o.postalCode)
 	a, err := t.post(ctx, "/orders", fmt.Sprintf(" (%s, %s)", o.customer, o.country), body)
 	o.id, o.status = a.OrderID, a.Status
 	return err
