@@ -41,13 +41,16 @@ func (m *Model) typing() (lines []line, row int) {
 	return append(lines, line{cut("enter done  esc never mind  ctrl+u clear  ctrl+c quit", m.width), plain}), row
 }
 
+// stillTrying begins what is said of a database in trouble.
+const stillTrying = "! Still trying: "
+
 // statusText is what there is to say, the most urgent first.
 func (m *Model) statusText() string {
 	switch asked := m.asked(); {
 	case m.leaving:
 		return "Stopping the redrive; ctrl+c does not wait for it."
 	case m.trouble != "":
-		return "! Still trying: " + m.trouble
+		return stillTrying + m.trouble
 	case asked >= 2*time.Second:
 		return fmt.Sprintf("The database has been asked %s ago.", asked.Truncate(time.Second))
 	default:

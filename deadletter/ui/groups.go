@@ -29,7 +29,7 @@ type groupList struct {
 func (g *groupList) forget() {
 	g.read, g.list, g.cursor = false, nil, cursor{}
 	g.ask.stop()
-	g.ask.last = time.Time{}
+	g.ask.last, g.ask.good = time.Time{}, time.Time{}
 }
 
 // overview is what there is, at one time.

@@ -48,7 +48,7 @@ type letterList struct {
 func (l *letterList) forget() {
 	l.read, l.rows, l.more, l.cursor = false, nil, false, cursor{}
 	l.ask.stop()
-	l.ask.last = time.Time{}
+	l.ask.last, l.ask.good = time.Time{}, time.Time{}
 }
 
 func (l *letterList) chosen() (row, bool) {

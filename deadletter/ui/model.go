@@ -221,11 +221,11 @@ func (m *Model) asked() time.Duration {
 func (m *Model) refreshed() time.Time {
 	switch m.at {
 	case atLetters:
-		return m.letters.ask.last
+		return m.letters.ask.good
 	case atLetter:
-		return m.letter.ask.last
+		return m.letter.ask.good
 	case atGroups:
-		return m.groups.ask.last
+		return m.groups.ask.good
 	default:
 		return time.Time{}
 	}

@@ -131,12 +131,15 @@ func TestRefreshing(t *testing.T) {
 func TestTrouble(t *testing.T) {
 	d := &desk{letters: someLetters(30), verdict: "applied"}
 	s := open(t, d)
-	for _, keys := range [][]string{nil, {"enter"}, {"enter"}} {
-		s.press(keys...)
+	for _, c := range []struct{ keys, types []string }{{nil, []string{"/"}}, {[]string{"enter"}, []string{"/"}}, {[]string{"enter"}, []string{"d"}}} {
+		s.press(c.keys...)
 		before := s.text()
 		d.broken = errors.New("dial tcp 127.0.0.1:5432: connection refused\x1b[2J")
 		s.wait(refreshEvery)
-		s.shows("Still trying: dial tcp 127.0.0.1:5432: connection refused")
+		s.shows("Still trying: dial tcp 127.0.0.1:5432: connection refused", strings.TrimSpace(before[60:80])) // "as of", and when
+		s.press(c.types...)
+		s.shows("Still trying")
+		s.press("esc")
 		if rows := strings.Split(before, "\n"); !strings.Contains(s.text(), rows[4]) {
 			t.Errorf("what was read is gone:\n%s", s.text())
 		}

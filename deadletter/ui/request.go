@@ -28,7 +28,8 @@ const (
 type request struct {
 	n     int
 	since time.Time // zero: there is none on its way
-	last  time.Time // when the last answer came; zero: none has
+	last  time.Time // when the last answer came, be it an error; zero: none has
+	good  time.Time // when the last one came that was none
 	rest  time.Duration
 	end   context.CancelFunc
 }
@@ -84,6 +85,7 @@ func (r *request) take(a answer, now time.Time) bool {
 	r.stop()
 	r.last, r.rest = now, refreshEvery
 	if a.err == nil {
+		r.good = now
 		r.rest = max(refreshEvery, restFactor*a.took)
 	}
 	return true

@@ -176,6 +176,8 @@ func (m *Model) head() []line {
 // subtitle says which letters these are.
 func (m *Model) subtitle() string {
 	switch {
+	case m.input != nil && m.trouble != "": // the line for it is taken
+		return stillTrying + m.trouble
 	case m.help != nil || m.at == atRedrive:
 		return ""
 	case m.at == atLetter:
