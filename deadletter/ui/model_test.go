@@ -166,11 +166,12 @@ func TestTrouble(t *testing.T) {
 func TestSlowness(t *testing.T) {
 	d := &desk{letters: someLetters(30)}
 	s := open(t, d)
-	asked, given := make(chan struct{}), make(chan error, 1)
+	asked, given, late := make(chan struct{}), make(chan error, 1), make(chan struct{})
 	d.groups = func(ctx context.Context, list []deadletter.Group) ([]deadletter.Group, error) {
 		close(asked)
 		<-ctx.Done()
 		given <- ctx.Err()
+		<-late
 		return list[:1], nil
 	}
 	s.send(Tick(today.Add(refreshEvery)))
@@ -185,6 +186,8 @@ func TestSlowness(t *testing.T) {
 	if err := <-given; err != context.Canceled {
 		t.Errorf("the question ended with %v", err)
 	}
+	s.until("the new answer is there", func() bool { return s.m.groups.read })
+	close(late)
 	s.settle()
 	if n := len(s.m.groups.list); n != 2 {
 		t.Errorf("%d groups are shown: the answer that nobody wanted any more came through", n)

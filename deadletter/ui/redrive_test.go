@@ -114,6 +114,9 @@ func TestLeavingARedrive(t *testing.T) {
 		}
 		s.shows("Stopping the redrive")
 		s.until("it is left", s.m.Done)
+		if s.m.redrive.stage != stopped {
+			t.Errorf("%v leaves before the redrive has stopped", how)
+		}
 		want := "Redrive 0b0e5c7e-7c1a-4d0e-9d43-4f8b8f2f6a10: 61 of 200 letters processed, 64 asked for, no outcome yet, 75 not asked for.\n" +
 			"Take it up again with: router dlq redrive --resume 0b0e5c7e-7c1a-4d0e-9d43-4f8b8f2f6a10\n"
 		if got := s.m.Farewell(); got != want {
