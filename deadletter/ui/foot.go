@@ -72,10 +72,10 @@ func (m *Model) keys() string {
 		return "s stop asking  q stop and quit  ? help  up/down scroll"
 	case m.redrive.stage == ready:
 		return "enter begin  esc leave it  q quit  ? help  up/down scroll"
-	case m.redrive.stage == stopped:
+	case m.redrive.canGoOn():
 		return "esc back  r go on  q quit  ? help  up/down scroll"
 	default:
-		return "esc back  q quit"
+		return "esc back  q quit  ? help  up/down scroll"
 	}
 }
 

@@ -99,11 +99,14 @@ func (m *Model) redriveKey(k string) []Command {
 		}
 	case k == "esc":
 		m.endRedrive()
-	case r.stage == ready && k == "enter", r.stage == stopped && k == "r" && r.tally.Waiting+r.tally.Asked > 0:
+	case r.stage == ready && k == "enter", r.canGoOn() && k == "r":
 		return m.drive()
 	}
 	return nil
 }
+
+// canGoOn tells that it has stopped before its end.
+func (r *redrive) canGoOn() bool { return r.stage == stopped && r.tally.Waiting+r.tally.Asked > 0 }
 
 // halt has no more letters asked for.
 func (r *redrive) halt() {

@@ -14,7 +14,7 @@ import (
 // there is none.
 func (m *Model) Farewell() string {
 	r := m.redrive
-	if r == nil || r.stage != driving && r.stage != stopped || r.tally.Waiting+r.tally.Asked == 0 {
+	if r == nil || r.stage != driving && !r.canGoOn() {
 		return ""
 	}
 	return fmt.Sprintf("Redrive %s: %s\nTake it up again with: %s\n", r.frozen.ID, r.summary(), r.resume())
