@@ -30,8 +30,8 @@ func (t *tour) walk(ctx context.Context) error {
 			return err
 		}
 	}
-	t.say(`That was all. The tour's system is stopped and removed now. Every command and what
-it promises: docs/dead-letters.md.`)
+	t.say(`That was all. The tour's system is stopped and removed now. Every command, and
+what it promises: docs/dead-letters.md.`)
 	return nil
 }
 
@@ -77,8 +77,8 @@ func (t *tour) badRelease(ctx context.Context) error {
 	if err := t.awaitLetters(ctx, 2, 0); err != nil {
 		return err
 	}
-	t.say(`The other two have their parcels. Ada and Grace have paid, but shipping could not
-write down what it was asked for: each of the two messages became a dead letter.`)
+	t.say(`The other two have their parcels. Ada and Grace have paid, but shipping could
+not write down what it was asked for: both messages became dead letters.`)
 	t.printOrders()
 	t.say(`Grace does not want to wait, and cancels.`)
 	if err := t.cancel(ctx, t.orders[2]); err != nil {
@@ -87,9 +87,9 @@ write down what it was asked for: each of the two messages became a dead letter.
 	if err := t.awaitLetters(ctx, 2, 1); err != nil {
 		return err
 	}
-	t.say(`Payment gives the money back at once. At shipping, her cancellation comes after a
-message that is not processed yet: it is parked behind that letter, so that it
-does not overtake.`)
+	t.say(`Payment gives the money back at once. At shipping, her cancellation comes after
+a message that is not processed yet: it is parked behind that letter, so that
+it does not overtake.`)
 	return nil
 }
 
@@ -97,7 +97,8 @@ func (t *tour) whatTheOperatorSees(ctx context.Context) error {
 	if err := t.begin(ctx, "What the operator sees"); err != nil {
 		return err
 	}
-	t.say(`The health check says that something waits. It stays green: all other orders go on.`)
+	t.say(`The health check says that something waits. It stays green: all other orders
+go on.`)
 	if err := t.showHealth(ctx); err != nil {
 		return err
 	}
@@ -119,8 +120,8 @@ func (t *tour) wouldItWork(ctx context.Context) error {
 	if err := t.begin(ctx, "Would a redrive work?"); err != nil {
 		return err
 	}
-	t.say(`A dry run really runs the reaction, on the row as it is, in a transaction that is
-rolled back. The rule is still there:`)
+	t.say(`A dry run really runs the reaction, on the row as it is, in a transaction that
+is rolled back. The rule is still there:`)
 	if err := t.shown(ctx, "dlq", "redrive", "--group", t.group, "--dry-run"); err != nil {
 		return err
 	}
@@ -156,8 +157,8 @@ func (t *tour) whatCameOfIt(ctx context.Context) error {
 	}
 	t.say(`Ada has her parcel. Grace's order is cancelled:`)
 	t.printOrders()
-	t.say(`Her parcel was prepared first and then stopped, as it was asked (or called back, if
-it left in between):`)
+	t.say(`Her parcel was prepared first and then stopped, as it was asked (or called
+back, if it left in between):`)
 	history, err := t.history(ctx, t.orders[2])
 	if err != nil {
 		return err
