@@ -64,5 +64,10 @@ func TestABatchThatFails(t *testing.T) {
 		if err := g.Do(gone, 3); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v, want that the caller has left", err)
 		}
+		synctest.Wait()
+		// The batch nobody waits for comes to its end all the same, and the next one is written.
+		if err := g.Do(t.Context(), 1); !errors.Is(err, boom) {
+			t.Errorf("%v, want boom", err)
+		}
 	})
 }

@@ -43,9 +43,9 @@ func scanTerm(text string, from int) (t token, next int, err error) {
 		return t, next, err
 	}
 	i := from
-	for ; i < len(text); i++ {
-		if strings.ContainsRune(" \t\r\n()\"", rune(text[i])) {
-			break
+	for ; i < len(text) && !strings.ContainsRune(" \t\r\n()", rune(text[i])); i++ {
+		if text[i] == '"' {
+			return t, i, &SyntaxError{i, "a quotation mark in the middle of a word"}
 		}
 		if op := operatorAt(text[i:]); op != "" && i > from {
 			t.text, t.op = text[from:i], op
@@ -53,9 +53,6 @@ func scanTerm(text string, from int) (t token, next int, err error) {
 			t.value, next, err = scanValue(text, i)
 			return t, next, err
 		}
-	}
-	if i == from {
-		return t, i, &SyntaxError{from, "a quotation mark in the middle of a word"}
 	}
 	t.text = text[from:i]
 	return t, i, nil
