@@ -43,9 +43,9 @@ type session interface {
 // errStale means: somebody else has written a row since it was read.
 var errStale = errors.New("a row was changed by somebody else since it was read")
 
-// errFromMemory means: a change was refused on a row that was taken from memory. Where nothing is
-// written, nothing shows whether it was the newest.
-var errFromMemory = errors.New("a change was refused on a row from memory")
+// errFromMemory means: a change was refused, or found processed, on a row that was taken from memory. Where
+// nothing is written, nothing shows whether it was the newest: a mark may be gone since, a dropped message restored.
+var errFromMemory = errors.New("a row from memory left a change undone")
 
 type locked struct {
 	rows    map[event.OrderID]*record

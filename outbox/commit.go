@@ -33,6 +33,7 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 		held, answers, err := s.attempt(ctx, batch, opts)
 		if err == nil {
 			for _, a := range answers {
+				a.member.observe(a.err)
 				a.member.done <- a.err
 			}
 			return held
@@ -161,7 +162,7 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 		switch outcome := w.run(m); {
 		case errors.Is(outcome, errHeld):
 			held = append(held, m)
-		case outcome != nil && w.isFromMemory(m.id):
+		case (outcome != nil || m.known) && w.isFromMemory(m.id):
 			refused = append(refused, m.id)
 		default:
 			answers = append(answers, answer[S, V]{m, outcome})
@@ -188,6 +189,9 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 		// If it did commit, the waits are claimed, and the run that follows finds nothing left to
 		// claim: without this the calls would not be made before the claims' lease is over.
 		s.startInDoubt(claims)
+		for _, a := range answers {
+			a.member.inDoubt = a.member.inDoubt || a.member.changed
+		}
 		return nil, nil, err
 	}
 	s.start(claims)

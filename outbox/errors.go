@@ -59,6 +59,10 @@ func kindOf(err error) kind {
 	}
 }
 
+// IsRefused tells whether the database refused the data itself (SQLSTATE classes 22 and 23): it would
+// do so again. In a transaction of many it is one's fault, and the others get through without it.
+func IsRefused(err error) bool { return err != nil && kindOf(err) == guilty }
+
 func isUniqueViolation(err error) bool {
 	var e *pq.Error
 	return errors.As(err, &e) && e.Code == codeUniqueViolation
@@ -76,7 +80,7 @@ func IsTransient(err error) bool {
 		return e.Code == codeSerializationFailure || e.Code == codeDeadlockDetected
 	}
 	var netErr net.Error
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, context.DeadlineExceeded) ||
+	return errors.Is(err, errHeld) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &netErr)
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 
 	"millrace/event"
 )
@@ -12,30 +13,32 @@ import (
 // Marks are the park marks of one service's rows. A row that is marked takes no message from the log
 // (see ErrParked).
 type Marks struct {
-	db     *sql.DB
-	name   string
-	lock   string
-	set    string
-	done   string
-	undone string
-	forget func([]event.OrderID)
+	db       *sql.DB
+	name     string
+	lock     string
+	lockFree string // the same, but for rows that somebody else holds
+	set      string
+	done     string
+	undone   string
+	forget   func([]event.OrderID)
 }
 
 // NewMarks returns the marks of a store's rows, which are in db.
 func NewMarks[S, V any](db *sql.DB, store *Store[S, V]) *Marks {
 	name := store.table.Name
-	return &Marks{
-		db: db, name: name, forget: store.recent.drop,
-		lock: fmt.Sprintf(`WITH inserted AS (
+	lock := fmt.Sprintf(`WITH inserted AS (
 	INSERT INTO %[1]s (order_id, state) SELECT id, '%[2]s' FROM unnest($1::uuid[]) AS id ORDER BY id ON CONFLICT DO NOTHING
 	RETURNING order_id, false AS parked), locked AS (
 	SELECT order_id, parked_at IS NOT NULL AS parked FROM %[1]s WHERE order_id = ANY($1::uuid[]) AND (SELECT count(*) FROM inserted) >= 0
-	ORDER BY order_id FOR UPDATE)
-SELECT * FROM locked UNION ALL SELECT * FROM inserted`, name, emptyState),
+	ORDER BY order_id FOR UPDATE%%s)
+SELECT * FROM locked UNION ALL SELECT * FROM inserted`, name, emptyState)
+	return &Marks{
+		db: db, name: name, forget: store.recent.drop,
+		lock: fmt.Sprintf(lock, ""), lockFree: fmt.Sprintf(lock, " SKIP LOCKED"),
 		set: fmt.Sprintf(`UPDATE %s t SET parked_at = CASE WHEN d.parked THEN coalesce(t.parked_at, now()) END
 FROM unnest($1::uuid[], $2::boolean[]) AS d(order_id, parked) WHERE %s`, name, sameKey("order_id")),
 		done:   fmt.Sprintf(`UPDATE %s SET processed = processed || $2::uuid WHERE order_id = $1 AND NOT processed @> ARRAY[$2::uuid]`, name),
-		undone: fmt.Sprintf(`UPDATE %s SET processed = array_remove(processed, $2::uuid) WHERE order_id = $1`, name),
+		undone: fmt.Sprintf(`UPDATE %s SET processed = array_remove(processed, $2::uuid) WHERE order_id = $1 AND processed @> ARRAY[$2::uuid]`, name),
 	}
 }
 
@@ -51,14 +54,20 @@ var errAppeared = errors.New("a row appeared while it was being locked")
 func (m *Marks) Hold(ctx context.Context, ids []event.OrderID, do func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error) error {
 	ids = sorted(ids)
 	for {
-		err := m.hold(ctx, ids, do)
+		err := m.hold(ctx, ids, true, do)
 		if !errors.Is(err, errAppeared) {
 			return err
 		}
 	}
 }
 
-func (m *Marks) hold(ctx context.Context, ids []event.OrderID, do func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error) error {
+// TryHold is Hold for many rows at once: it goes round those that somebody else holds. They are missing in what do
+// is told; the others have their entry, marked or not.
+func (m *Marks) TryHold(ctx context.Context, ids []event.OrderID, do func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error) error {
+	return m.hold(ctx, sorted(ids), false, do)
+}
+
+func (m *Marks) hold(ctx context.Context, ids []event.OrderID, all bool, do func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error) error {
 	ctx, cancel := context.WithTimeout(ctx, transactionLimit)
 	defer cancel()
 	tx, err := m.db.BeginTx(ctx, nil)
@@ -69,21 +78,31 @@ func (m *Marks) hold(ctx context.Context, ids []event.OrderID, do func(ctx conte
 	if _, err := tx.ExecContext(ctx, asideLimits); err != nil {
 		return fmt.Errorf("hold %d rows of %s: set the limits: %w", len(ids), m.name, err)
 	}
-	before, err := m.read(ctx, tx, ids)
+	query := m.lockFree
+	if all {
+		query = m.lock
+	}
+	before, err := m.read(ctx, tx, query, ids)
 	if err != nil {
 		return fmt.Errorf("hold %d rows of %s: %w", len(ids), m.name, err)
 	}
-	marked := make(map[event.OrderID]bool, len(before))
-	for id, parked := range before {
-		marked[id] = parked
+	if all && len(before) < len(ids) {
+		return errAppeared
 	}
+	marked := maps.Clone(before)
 	if err := do(ctx, tx, marked); err != nil {
 		return err
 	}
+	var held []event.OrderID
 	var changed UUIDArray
 	var to BooleanArray
 	for _, id := range ids {
-		if marked[id] != before[id] {
+		was, ok := before[id]
+		if !ok {
+			continue
+		}
+		held = append(held, id)
+		if marked[id] != was {
 			changed, to = append(changed, string(id)), append(to, marked[id])
 		}
 	}
@@ -95,17 +114,20 @@ func (m *Marks) hold(ctx context.Context, ids []event.OrderID, do func(ctx conte
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("mark rows of %s: commit: %w", m.name, err)
 	}
-	m.forget(ids)
+	m.forget(held)
 	return nil
 }
 
-func (m *Marks) read(ctx context.Context, tx *sql.Tx, ids []event.OrderID) (map[event.OrderID]bool, error) {
-	rows, err := tx.QueryContext(ctx, m.lock, uuids(ids))
+func (m *Marks) read(ctx context.Context, tx *sql.Tx, query string, ids []event.OrderID) (map[event.OrderID]bool, error) {
+	found := make(map[event.OrderID]bool, len(ids))
+	if len(ids) == 0 {
+		return found, nil
+	}
+	rows, err := tx.QueryContext(ctx, query, uuids(ids))
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	found := make(map[event.OrderID]bool, len(ids))
 	for rows.Next() {
 		var id string
 		var parked bool
@@ -114,24 +136,20 @@ func (m *Marks) read(ctx context.Context, tx *sql.Tx, ids []event.OrderID) (map[
 		}
 		found[event.OrderID(id)] = parked
 	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	if len(found) < len(ids) {
-		return nil, errAppeared
-	}
-	return found, nil
+	return found, rows.Err()
 }
 
-// SetProcessed writes into a row that a message counts as processed, or no longer does. It is for the
-// transaction that Hold runs, on a row it holds.
-func (m *Marks) SetProcessed(ctx context.Context, tx *sql.Tx, id event.OrderID, messageID string, processed bool) error {
+// SetProcessed writes into a row that a message counts as processed, or no longer does. It tells whether that
+// is new. It is for the transaction that Hold runs, on a row it holds.
+func (m *Marks) SetProcessed(ctx context.Context, tx *sql.Tx, id event.OrderID, messageID string, processed bool) (changed bool, err error) {
 	query := m.undone
 	if processed {
 		query = m.done
 	}
-	if _, err := tx.ExecContext(ctx, query, string(id), messageID); err != nil {
-		return fmt.Errorf("remember in %s that message %s is done with: %w", m.name, messageID, err)
+	result, err := tx.ExecContext(ctx, query, string(id), messageID)
+	if err != nil {
+		return false, fmt.Errorf("remember in %s that message %s is done with: %w", m.name, messageID, err)
 	}
-	return nil
+	n, err := result.RowsAffected()
+	return n > 0, err
 }

@@ -117,3 +117,91 @@ func TestARehearsalChangesNothing(t *testing.T) {
 		t.Errorf("a rehearsal of what fails: %v, %+v", err, r)
 	}
 }
+
+// Rows that somebody else holds are gone round; those that are free, or were not there, are held.
+func TestTryHoldGoesRoundHeldRows(t *testing.T) {
+	db := migrated(t)
+	s := NewPostgres(db, basketTable, Options{})
+	start(t, s)
+	held, free, missing := newOrder(), newOrder(), newOrder()
+	for _, id := range []event.OrderID{held, free} {
+		must(t, s.Update(fresh(t.Context()), id, count))
+	}
+	tx, err := db.Begin()
+	must(t, err)
+	defer tx.Rollback() //nolint:errcheck // nothing was written
+	_, err = tx.Exec("SELECT FROM basket.rows WHERE order_id = $1 FOR UPDATE", string(held))
+	must(t, err)
+	must(t, NewMarks(db, s).TryHold(t.Context(), []event.OrderID{held, free, missing}, func(_ context.Context, _ *sql.Tx, marked map[event.OrderID]bool) error {
+		if _, got := marked[held]; got || len(marked) != 2 {
+			t.Errorf("held %v, want two rows, not %s", marked, held)
+		}
+		for id := range marked {
+			marked[id] = true
+		}
+		marked[held] = true // what is not held is not marked either
+		return nil
+	}))
+	for id, want := range map[event.OrderID]bool{free: true, missing: true} {
+		if err := s.Update(heard(t.Context()), id, count); errors.Is(err, ErrParked) != want {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	must(t, tx.Rollback())
+	must(t, s.Update(heard(t.Context()), held, count))
+}
+
+// An update tells what it came to: that it changed something, or why it did not.
+func TestAnUpdateTellsWhatItCameTo(t *testing.T) {
+	db := migrated(t)
+	s := NewPostgres(db, basketTable, Options{})
+	start(t, s)
+	id, cause := newOrder(), fresh(t.Context())
+	nothing := func(*basket) ([]event.Event, error) { return nil, nil }
+	for _, c := range []struct {
+		what               string
+		ctx                context.Context
+		change             func(*basket) ([]event.Event, error)
+		changed, processed bool
+	}{
+		{"nothing, on no row", fresh(t.Context()), nothing, false, false},
+		{"a change", cause, count, true, false},
+		{"the same again", cause, count, false, true},
+		{"nothing, on a row", fresh(t.Context()), nothing, false, false},
+	} {
+		ctx, o := Observe(c.ctx)
+		must(t, s.Update(ctx, id, c.change))
+		if !o.Asked() || o.Changed() != c.changed || o.Processed() != c.processed {
+			t.Errorf("%s: changed %v, processed %v; want %v, %v", c.what, o.Changed(), o.Processed(), c.changed, c.processed)
+		}
+	}
+	ctx, r := Rehearse(fresh(t.Context()))
+	must(t, s.Update(ctx, newOrder(), nothing))
+	if r.Changes() {
+		t.Errorf("rehearsal %+v of an update that puts nothing into an empty row", r)
+	}
+	if _, o := Observe(t.Context()); o.Asked() {
+		t.Error("asked, though nobody was")
+	}
+}
+
+// What a row from memory says was processed may have been taken back since, by another process.
+func TestAMessageTakenBackIsProcessedAgain(t *testing.T) {
+	db := migrated(t)
+	s, other := NewPostgres(db, basketTable, Options{}), NewPostgres(db, basketTable, Options{})
+	start(t, s)
+	id, ctx := newOrder(), fresh(t.Context())
+	must(t, s.Update(ctx, id, count))
+	must(t, NewMarks(db, other).Hold(t.Context(), []event.OrderID{id}, func(hold context.Context, tx *sql.Tx, _ map[event.OrderID]bool) error {
+		for _, want := range []bool{true, false} {
+			if changed, err := NewMarks(db, other).SetProcessed(hold, tx, id, event.CauseFrom(ctx).ID, false); err != nil || changed != want {
+				t.Errorf("taken back: %v, %v; want %v", changed, err, want)
+			}
+		}
+		return nil
+	}))
+	must(t, s.Update(ctx, id, count))
+	if row, _, err := s.Load(t.Context(), id); err != nil || row.N != 2 {
+		t.Errorf("row %+v, %v; want N 2", row, err)
+	}
+}

@@ -57,17 +57,19 @@ func (s *Store[S, V]) rehearse(ctx context.Context, m *member[S, V], r *Rehearsa
 		return fmt.Errorf("%s: rehearse: %w", s.table.Service, err)
 	}
 	r.Asked = true
+	var before []byte
 	if row := w.rows[m.id]; row != nil {
+		before = row.good
 		r.Parked = row.parked
 		r.Processed = slices.Contains(row.processed, m.cause.ID) || slices.Contains(row.commands, m.cause.ID)
 		if row.version > 0 {
 			r.Before = slices.Clone(row.good)
 			r.After = r.Before
-		}
+		} // otherwise there is none: After stays empty too, unless something is put into it
 	}
 	switch err := w.run(m); {
 	case errors.Is(err, errHeld):
-		return fmt.Errorf("%s: the row of order %s is held by somebody else; ask again", s.table.Service, m.id)
+		return fmt.Errorf("%s: the row of order %s cannot be looked at: %w; ask again", s.table.Service, m.id, err)
 	case err != nil:
 		return err
 	}
@@ -75,7 +77,7 @@ func (s *Store[S, V]) rehearse(ctx context.Context, m *member[S, V], r *Rehearsa
 	if err != nil || out.empty() {
 		return err
 	}
-	if row := w.rows[m.id]; row != nil && row.dirty {
+	if row := w.rows[m.id]; row != nil && row.dirty && !s.same(m.id, before, row.good) {
 		r.After = slices.Clone(row.good)
 	}
 	for _, msg := range out.messages {

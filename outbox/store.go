@@ -162,6 +162,7 @@ func (s *Store[S, V]) do(ctx context.Context, m *member[S, V]) error {
 	if r, ok := ctx.Value(rehearsalKey{}).(*Rehearsal); ok {
 		return s.rehearse(ctx, m, r)
 	}
+	m.observation, _ = ctx.Value(observationKey{}).(*Observation)
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
@@ -255,6 +256,11 @@ type member[S, V any] struct {
 	change func(*S, map[string]*V) ([]event.Event, error)
 	held   int // how many batches found its row locked elsewhere
 	done   chan error
+	// What the last run found: the cause was processed already; something was changed. Whether it
+	// was is only known where somebody observes it.
+	known, changed bool
+	inDoubt        bool // a run that changed something may have been committed
+	observation    *Observation
 }
 
 // PanicError is what a caller gets whose change panicked. It is permanent: the

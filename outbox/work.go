@@ -92,6 +92,7 @@ func (s *Store[S, V]) decode(id event.OrderID, state []byte) (S, error) {
 
 // run applies one member's change. It returns errHeld, or the answer for the caller.
 func (w *work[S, V]) run(m *member[S, V]) error {
+	m.known, m.changed = false, false
 	if m.id == "" {
 		return w.runSide(m)
 	}
@@ -103,6 +104,7 @@ func (w *work[S, V]) run(m *member[S, V]) error {
 		w.held[m.id] = true
 		return errHeld
 	case slices.Contains(r.processed, m.cause.ID) || slices.Contains(r.commands, m.cause.ID):
+		m.known = true
 		return nil
 	case r.parked && m.cause.Parkable:
 		return ErrParked
@@ -174,6 +176,9 @@ func (w *work[S, V]) change(m *member[S, V], r *row[S], side map[string]*V) erro
 	for i, c := range table.Columns {
 		columns[i] = c.Value(&r.current)
 	}
+	if m.observation != nil {
+		m.changed = len(msgs) > 0 || len(entries) > 0 || !w.store.same(m.id, r.good, state)
+	}
 	// Nothing below can fail: the change is kept as a whole.
 	if !r.dirty {
 		r.dirty = true
@@ -212,8 +217,10 @@ func (w *work[S, V]) guard(m *member[S, V], do func() error) (err error) {
 
 func (w *work[S, V]) runSide(m *member[S, V]) error {
 	if w.inLedger[m.cause.ID] {
+		m.known = true
 		return nil
 	}
+	m.changed = true
 	side, ok := w.sideCopies(m.keys(nil))
 	if !ok {
 		return errHeld
