@@ -40,7 +40,7 @@ func (b *binding) redriveChain(s ServiceFlow, e Edge) []message.HandlerMiddlewar
 	return []message.HandlerMiddleware{
 		b.metrics.Observe(s.Name, e.Topic.Name),
 		CorrelationID,
-		b.redriven,
+		b.redriven(s),
 		Retry(b.retry, nil),
 		Timeout(b.timeout),
 		Recoverer,
@@ -109,8 +109,8 @@ func CorrelationID(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		cause := causeOf(msg)
 		if letter, ok := deadletter.Redriven(msg.Context()); ok {
-			cause.TraceParent = newTrace() // the failed one ended long ago; the log links the two
-			slog.InfoContext(event.WithCause(msg.Context(), cause), "redriving a message", "letter", letter.ID, "traceparent", cause.TraceParent,
+			cause.TraceParent = newTrace() // the failed one ended long ago; the letter's steps link the two
+			slog.DebugContext(event.WithCause(msg.Context(), cause), "redriving a message", "letter", letter.ID, "traceparent", cause.TraceParent,
 				"traceparent_original", msg.Metadata.Get(outbox.HeaderTraceParent))
 		} else {
 			cause.Parkable = true
@@ -304,6 +304,7 @@ func (b *binding) poisonQueue(s ServiceFlow, e Edge) message.HandlerMiddleware {
 					return nil, fmt.Errorf("%s: %s message %s could not be written: %w", s.Name, what, letter.MessageID, err)
 				case status == "":
 					continue // nothing holds the order up any more
+				case status == deadletter.Known: // it came again
 				case status == deadletter.Parked:
 					parked.Inc()
 				case status == deadletter.Retrying:
@@ -321,20 +322,31 @@ func (b *binding) poisonQueue(s ServiceFlow, e Edge) message.HandlerMiddleware {
 }
 
 // redriven says what became of a message that was put aside and is tried again.
-func (b *binding) redriven(next message.HandlerFunc) message.HandlerFunc {
-	return func(msg *message.Message) ([]*message.Message, error) {
-		ctx := msg.Context()
-		_, err := next(msg)
-		if err != nil && stopping(ctx, err) {
-			return nil, nil // not finished: it is tried again
+func (b *binding) redriven(s ServiceFlow) message.HandlerMiddleware {
+	return func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			ctx, seen := outbox.Observe(msg.Context())
+			msg.SetContext(ctx)
+			_, err := next(msg)
+			if err != nil && stopping(ctx, err) {
+				return nil, nil // not finished: it is tried again
+			}
+			o := deadletter.Outcome{Err: err, Version: b.version, Attempts: 1, RetryIn: redriveAgain, TraceParent: event.CauseFrom(ctx).TraceParent}
+			switch f, failed := errors.AsType[*failure](err); {
+			case failed:
+				o.Err, o.Attempts = f.err, f.attempts
+				o.Final = !transient(f.err)
+			case seen.Changed():
+			case seen.Processed():
+				o.Unchanged = "it had been processed already; nothing changed"
+			case seen.Asked():
+				o.Unchanged = "it changes nothing any more"
+			default:
+				o.Unchanged = s.Name + " does nothing with it"
+			}
+			deadletter.Settle(ctx, o)
+			return nil, nil
 		}
-		o := deadletter.Outcome{Err: err, Version: b.version, Attempts: 1, RetryIn: redriveAgain}
-		if f, ok := errors.AsType[*failure](err); ok {
-			o.Err, o.Attempts = f.err, f.attempts
-			o.Final = !transient(f.err)
-		}
-		deadletter.Settle(ctx, o)
-		return nil, nil
 	}
 }
 
