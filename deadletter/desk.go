@@ -3,7 +3,6 @@ package deadletter
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"millrace/event"
 	"millrace/outbox"
 )
 
@@ -42,134 +40,6 @@ type StatusError struct {
 // Error names the letter, what it is, and what it would have to be.
 func (e *StatusError) Error() string {
 	return fmt.Sprintf("letter %s is %s; only one that is %s can be", e.ID, e.Status, e.Wanted)
-}
-
-const askForRedrive = `WITH asked AS (
-	UPDATE deadletter.letters SET status = 'redriving', retry_at = NULL WHERE id = ANY($1::uuid[]) AND status IN ('new', 'retrying')
-	RETURNING id, service, lane), due AS (
-	UPDATE deadletter.lanes t SET due_at = now() FROM asked a WHERE t.service = a.service AND t.lane = a.lane
-	  AND (t.lease_until IS NULL OR t.lease_until < now() OR t.due_at IS NULL)), noted AS (
-	INSERT INTO deadletter.steps (letter_id, who, action, reason, detail) SELECT id, $2, 'redriven', $3, $4::json FROM asked)
-SELECT id FROM asked`
-
-// Redrive has letters tried again, each in its lane: it, and then what waits behind it. It returns the ids
-// of those that are; the others are not waiting for it (any more).
-func (d *Desk) Redrive(ctx context.Context, ids []string, reason string) (asked []string, err error) {
-	return d.redrive(ctx, d.db, ids, reason, map[string]string{})
-}
-
-func (d *Desk) redrive(ctx context.Context, q querier, ids []string, reason string, detail map[string]string) (asked []string, err error) {
-	encoded, err := json.Marshal(detail)
-	if err != nil {
-		return nil, fmt.Errorf("redrive %d letters: %w", len(ids), err)
-	}
-	rows, err := q.QueryContext(ctx, askForRedrive, outbox.UUIDArray(ids), d.who, reason, string(encoded))
-	if err != nil {
-		return nil, fmt.Errorf("redrive %d letters: %w", len(ids), err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return asked, fmt.Errorf("redrive %d letters: %w", len(ids), err)
-		}
-		asked = append(asked, id)
-	}
-	return asked, rows.Err()
-}
-
-// Drop gives a letter up: its message counts as processed, and what waits behind it goes on.
-func (d *Desk) Drop(ctx context.Context, id, reason string) error {
-	return d.change(ctx, id, func(ctx context.Context, tx *sql.Tx, l *Letter, marked map[event.OrderID]bool) error {
-		if !l.Status.Open() {
-			return &StatusError{id, l.Status, "open (new, retrying, redriving or parked)"}
-		}
-		if err := d.set(ctx, tx, l, Dropped, "dropped", reason); err != nil {
-			return err
-		}
-		if err := d.processed(ctx, tx, l, true); err != nil {
-			return err
-		}
-		next, err := heads(ctx, tx, l.Service, outbox.UUIDArray{l.lane()})
-		if err != nil {
-			return err
-		}
-		lane := outbox.UUIDArray{l.lane()}
-		switch head := next[l.lane()]; {
-		case head == nil:
-			if l.OrderID != "" {
-				marked[event.OrderID(l.OrderID)] = false
-			}
-			return endLanes(ctx, tx, l.Service, lane, nil)
-		case head.Status == New:
-			return nil
-		default:
-			_, err := tx.ExecContext(ctx, "UPDATE deadletter.lanes SET due_at = coalesce(least(due_at, now()), now()) WHERE service = $1 AND lane = $2", l.Service, l.lane())
-			return err
-		}
-	})
-}
-
-// Restore takes a dropped letter up again: it waits as if it had just failed, and the messages that come of its
-// order wait behind it. What was processed in between stays processed.
-func (d *Desk) Restore(ctx context.Context, id, reason string) error {
-	return d.change(ctx, id, func(ctx context.Context, tx *sql.Tx, l *Letter, marked map[event.OrderID]bool) error {
-		if l.Status != Dropped {
-			return &StatusError{id, l.Status, "dropped"}
-		}
-		if err := d.set(ctx, tx, l, New, "restored", reason); err != nil {
-			return err
-		}
-		if err := d.processed(ctx, tx, l, false); err != nil {
-			return err
-		}
-		if l.OrderID != "" {
-			marked[event.OrderID(l.OrderID)] = true
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO deadletter.lanes (service, lane, order_id) VALUES ($1, $2, nullif($3, '')::uuid)
-ON CONFLICT (service, lane) DO UPDATE SET due_at = NULL`, l.Service, l.lane(), l.OrderID)
-		return err
-	})
-}
-
-func (d *Desk) set(ctx context.Context, tx *sql.Tx, l *Letter, s Status, action, reason string) error {
-	_, err := tx.ExecContext(ctx, `WITH changed AS (
-	UPDATE deadletter.letters SET status = $2, retry_at = NULL, closed_at = CASE WHEN $2 = 'dropped' THEN now() END WHERE id = $1)
-INSERT INTO deadletter.steps (letter_id, who, action, reason) VALUES ($1, $3, $4, $5)`, l.ID, string(s), d.who, action, reason)
-	if err != nil {
-		return fmt.Errorf("letter %s: %w", l.ID, err)
-	}
-	return nil
-}
-
-func (d *Desk) processed(ctx context.Context, tx *sql.Tx, l *Letter, processed bool) error {
-	if l.OrderID == "" {
-		return nil
-	}
-	return d.marks[l.Service].SetProcessed(ctx, tx, event.OrderID(l.OrderID), l.MessageID, processed)
-}
-
-// change runs a decision about one letter while its order's row is held.
-func (d *Desk) change(ctx context.Context, id string, decide func(ctx context.Context, tx *sql.Tx, l *Letter, marked map[event.OrderID]bool) error) error {
-	l, err := d.letter(ctx, d.db, id)
-	if err != nil {
-		return err
-	}
-	marks := d.marks[l.Service]
-	if marks == nil {
-		return fmt.Errorf("letter %s is of service %s, whose rows are not in this database", id, l.Service)
-	}
-	var ids []event.OrderID
-	if l.OrderID != "" {
-		ids = append(ids, event.OrderID(l.OrderID))
-	}
-	return marks.Hold(ctx, ids, func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error {
-		l, err := d.letter(ctx, tx, id) // as it is under the lock
-		if err != nil {
-			return err
-		}
-		return decide(ctx, tx, l, marked)
-	})
 }
 
 func (d *Desk) letter(ctx context.Context, q querier, id string) (*Letter, error) {

@@ -16,9 +16,12 @@ import (
 // written.
 func (d *Desk) Edit(ctx context.Context, id string, payload []byte, reason string, valid func(l *Letter) error) error {
 	var edited *Letter
-	err := d.change(ctx, id, func(ctx context.Context, tx *sql.Tx, l *Letter, _ map[event.OrderID]bool) error {
-		if l.Status != New && l.Status != Retrying {
+	err := d.change(ctx, id, func(ctx context.Context, tx *sql.Tx, l *Letter, lane lockedLane, _ map[event.OrderID]bool) error {
+		switch {
+		case l.Status != New && l.Status != Retrying:
 			return &StatusError{id, l.Status, "new or retrying"}
+		case l.Status == Retrying && lane.leased: // it may be tried as it was
+			return fmt.Errorf("letter %s: %w", id, ErrInHand)
 		}
 		if bytes.Equal(l.Payload, payload) {
 			return errUnchanged

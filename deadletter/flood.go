@@ -44,21 +44,25 @@ func (f *flood) reset() {
 }
 
 // ErrPaused means: the service takes no messages until somebody resumes it.
-var ErrPaused = errors.New("the service is paused: too many messages failed alike (router dlq resume)")
+var ErrPaused = errors.New("the service is paused (router dlq resume)")
 
-// pause stops the service everywhere, and says ErrPaused.
-func (p *Parking) pause(ctx context.Context, l Letter) error {
+// pause stops the service everywhere, and says ErrPaused. letters is how many were too many.
+func (p *Parking) pause(ctx context.Context, why Pause, letters int64) error {
+	if _, is := p.Paused(); is { // what was under way; if somebody has resumed it just now, it is not to be paused for that
+		return ErrPaused
+	}
 	ctx, cancel := context.WithTimeout(ctx, writeLimit)
 	defer cancel()
 	result, err := p.db.ExecContext(ctx, `INSERT INTO deadletter.pauses (service, fingerprint, error, letters) VALUES ($1, $2, $3, $4)
-ON CONFLICT (service) WHERE resumed_at IS NULL DO NOTHING`, p.service, l.Fingerprint(), l.Error, p.flood.limit)
+ON CONFLICT (service) WHERE resumed_at IS NULL DO NOTHING`, p.service, why.Fingerprint, why.Error, letters)
 	if err != nil {
-		return fmt.Errorf("pause %s, where letters of group %s are a flood: %w", p.service, l.Fingerprint(), err)
+		return fmt.Errorf("pause %s (%s): %w", p.service, why.Error, err)
 	}
-	p.watch.paused(Pause{Service: p.service, Fingerprint: l.Fingerprint(), Error: l.Error, Since: time.Now()})
+	why.Service, why.Since = p.service, time.Now()
+	p.watch.paused(why)
 	if n, err := result.RowsAffected(); err == nil && n > 0 {
-		p.watch.log.ErrorContext(ctx, "the service is paused: too many messages failed alike; mend it, then: router dlq resume "+p.service,
-			"service", p.service, "group", l.Fingerprint(), "letters_in_a_minute", p.flood.limit, "error", l.Error)
+		p.watch.log.ErrorContext(ctx, "the service is paused: too many messages failed; mend it, then: router dlq resume "+p.service,
+			"service", p.service, "group", why.Fingerprint, "letters", letters, "error", why.Error)
 	}
 	return ErrPaused
 }
@@ -66,7 +70,7 @@ ON CONFLICT (service) WHERE resumed_at IS NULL DO NOTHING`, p.service, l.Fingerp
 // Pause is a service that takes no messages.
 type Pause struct {
 	Service     string    `json:"service"`
-	Fingerprint string    `json:"group"`
+	Fingerprint string    `json:"group"` // empty where it is not one kind of failure that led to it
 	Error       string    `json:"error"`
 	Since       time.Time `json:"since"`
 }

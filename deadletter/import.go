@@ -47,7 +47,7 @@ func (d *Desk) Import(ctx context.Context, service string, list []*Letter, reaso
 		var originals outbox.ByteaArray
 		for _, e := range batch {
 			l := e.letter
-			if known[l.ID] != "" {
+			if known[l.ID] {
 				continue
 			}
 			waits := l.OrderID != "" && marked[event.OrderID(l.OrderID)]
@@ -58,7 +58,7 @@ func (d *Desk) Import(ctx context.Context, service string, list []*Letter, reaso
 			case l.Status == Parked: // what it waited behind is not here
 				l.Describe(errAlone)
 			}
-			known[l.ID], l.Status = status, status
+			known[l.ID], l.Status = true, status
 			if !waits { // the lane of a marked order is there, and may be about to go on
 				w.lane(&l)
 			}

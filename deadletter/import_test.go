@@ -176,7 +176,7 @@ func TestImportsBesideTheLog(t *testing.T) {
 		})
 		all.Go(func() {
 			for _, l := range list {
-				if err := r.deliver(t.Context(), l, fails); err != nil {
+				if _, err := r.deliver(t.Context(), l); err != nil {
 					t.Error(err)
 				}
 			}

@@ -91,12 +91,16 @@ func (l *Letter) Describe(err error) {
 		innermost = u.Unwrap()
 	}
 	l.ErrorType = reflect.TypeOf(innermost).String()
-	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
-	text = strings.ReplaceAll(text, "\x00", "\uFFFD") // no Postgres text can hold it
+	text := asText(err.Error())
 	if len(text) > maxErrorText {
 		text = strings.ToValidUTF8(text[:maxErrorText], "") + " …"
 	}
 	l.Error = text
+}
+
+// asText makes of a string what a text of Postgres can hold, and its JSON.
+func asText(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // Headers of a letter's copy in Kafka. The first four are Watermill's own, so
@@ -124,6 +128,8 @@ const (
 	HeaderLastFailed    = HeaderPrefix + "last_failed_at"
 	HeaderVersion       = HeaderPrefix + "version"
 	HeaderFingerprint   = HeaderPrefix + "fingerprint"
+	// HeaderCut names what of a copy is not whole (body, headers, key), because Kafka would not take it.
+	HeaderCut = HeaderPrefix + "cut"
 	// HeaderUUID is what the message had in outbox.HeaderUUID, where the copy has its own id.
 	HeaderUUID = HeaderPrefix + "watermill_message_uuid"
 )
@@ -136,9 +142,7 @@ const binarySuffix = "_base64"
 func (l *Letter) textHeaders() map[string]string {
 	out := make(map[string]string, len(l.Headers))
 	for k, v := range l.Headers {
-		if !utf8.ValidString(k) {
-			k = strings.ToValidUTF8(k, "\uFFFD")
-		}
+		k = asText(k)
 		if !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
 			out[k+binarySuffix] = base64.StdEncoding.EncodeToString([]byte(v))
 			continue
@@ -183,7 +187,7 @@ func (l *Letter) headersJSON() ([]byte, error) {
 }
 
 // Original are the headers the message came with. Those whose value was not text are text since it was
-// put aside, under another name; they get their own back.
+// put aside, under another name; they get their own back. (So does one that came with such a name, and base64 in it.)
 func (l *Letter) Original() map[string]string {
 	out := make(map[string]string, len(l.Headers))
 	for k, v := range l.Headers {

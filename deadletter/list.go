@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -108,18 +109,20 @@ type Step struct {
 	Who    string    `json:"who"`
 	Action string    `json:"action"`
 	Reason string    `json:"reason,omitempty"`
+	// Detail is what else is known: of a redrive, whether it changed anything, and its trace; of an edit, both bodies.
+	Detail json.RawMessage `json:"detail,omitempty"`
 }
 
 // Steps is a letter's life so far.
 func (d *Desk) Steps(ctx context.Context, id string) (list []Step, err error) {
-	rows, err := d.db.QueryContext(ctx, "SELECT at, who, action, reason FROM deadletter.steps WHERE letter_id = $1 ORDER BY id", id)
+	rows, err := d.db.QueryContext(ctx, "SELECT at, who, action, reason, nullif(detail::text, '{}') FROM deadletter.steps WHERE letter_id = $1 ORDER BY id", id)
 	if err != nil {
 		return nil, fmt.Errorf("the steps of letter %s: %w", id, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var s Step
-		if err := rows.Scan(&s.At, &s.Who, &s.Action, &s.Reason); err != nil {
+		if err := rows.Scan(&s.At, &s.Who, &s.Action, &s.Reason, (*[]byte)(&s.Detail)); err != nil {
 			return nil, fmt.Errorf("the steps of letter %s: %w", id, err)
 		}
 		list = append(list, s)

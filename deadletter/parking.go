@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"time"
@@ -35,6 +36,8 @@ type Parking struct {
 	wake    func()
 	appends *groupcommit.Group[*entry]
 	settles *groupcommit.Group[*settlement]
+	most    int64
+	lease   time.Duration
 	flood   flood
 	watch   watch
 }
@@ -45,6 +48,9 @@ const (
 	// writeLimit bounds one transaction, in which rows of the outbox appear: the relay relies on no
 	// transaction of ours being longer.
 	writeLimit = 5 * time.Second
+	// maxOpen is how many messages of a service may be put aside, about; then it is paused: its log keeps the
+	// others, for as long as it keeps anything. At a few KB each it is some GB of table.
+	maxOpen = 1_000_000
 )
 
 // Options are what may differ between services.
@@ -65,9 +71,13 @@ func NewParking(db *sql.DB, service string, marks *outbox.Marks, wake func(), op
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	p := &Parking{db: db, service: service, marks: marks, wake: wake, flood: flood{limit: opts.FloodLimit}, watch: watch{log: opts.Logger}}
-	p.appends = groupcommit.New(maxBatch, writeLimit, p.append)
-	p.settles = groupcommit.New(maxBatch, writeLimit, p.settle)
+	p := &Parking{db: db, service: service, marks: marks, wake: wake, most: maxOpen, lease: redriveLease, flood: flood{limit: opts.FloodLimit}, watch: watch{log: opts.Logger}}
+	p.appends = groupcommit.New(maxBatch, writeLimit, func(ctx context.Context, batch []*entry) error {
+		return bisected(ctx, batch, func(e *entry) *member { return &e.member }, p.append)
+	})
+	p.settles = groupcommit.New(maxBatch, writeLimit, func(ctx context.Context, batch []*settlement) error {
+		return bisected(ctx, batch, func(s *settlement) *member { return &s.member }, p.settle)
+	})
 	return p
 }
 
@@ -76,6 +86,7 @@ func (p *Parking) Service() string { return p.service }
 
 // entry is a message that is to be put aside.
 type entry struct {
+	member
 	letter Letter
 	// failed: it becomes the letter its order waits behind. Otherwise it is only put behind one.
 	failed bool
@@ -88,23 +99,30 @@ type entry struct {
 // on the messages of its order wait behind it; if they do already, it waits with them, and its failure
 // is forgotten: it will be tried again in its turn. A message without an order holds nobody up.
 //
-// It returns what became of the message. The same message again changes nothing. In a flood of failures of
-// one kind nothing is put aside any more: it returns ErrPaused, and the message is to be held until Await returns.
+// It returns what became of the message: New, Retrying or Parked; Known for one that was put aside before, which
+// changes nothing. In a flood of failures of one kind, or when a million messages are put aside, nothing more
+// is: it returns ErrPaused, and the message is to be held until Await returns.
 func (p *Parking) Put(ctx context.Context, l Letter) (Status, error) {
 	if l.Status == New && p.flood.add(l.Fingerprint(), time.Now()) {
-		return "", p.pause(ctx, l)
+		return "", p.pause(ctx, Pause{Fingerprint: l.Fingerprint(), Error: l.Error}, int64(p.flood.limit))
 	}
-	e := &entry{letter: l, failed: true}
-	err := p.appends.Do(ctx, e)
-	return e.status, err
+	return p.put(ctx, &entry{letter: l, failed: true})
 }
 
-// Behind puts a message behind the letter its order waits for. If there is none any more, it returns
-// an empty status, and the message can be processed.
+// Behind puts a message behind the letter its order waits for; otherwise it is like Put. If there is no letter any
+// more, it returns an empty status, and the message can be processed.
 func (p *Parking) Behind(ctx context.Context, l Letter) (Status, error) {
-	e := &entry{letter: l}
-	err := p.appends.Do(ctx, e)
-	return e.status, err
+	return p.put(ctx, &entry{letter: l})
+}
+
+func (p *Parking) put(ctx context.Context, e *entry) (Status, error) {
+	if d := p.Depth(); d.Letters+d.Parked >= p.most {
+		return "", p.pause(ctx, Pause{Error: fmt.Sprintf("%d messages are put aside: redrive or drop them", p.most)}, d.Letters)
+	}
+	if err := untilFree(ctx, &e.member, func() error { return p.appends.Do(ctx, e) }); err != nil {
+		return "", err
+	}
+	return e.status, nil
 }
 
 // append puts a batch aside.
@@ -116,20 +134,24 @@ func (p *Parking) append(ctx context.Context, batch []*entry) error {
 		}
 	}
 	var copies bool
-	err := p.marks.Hold(ctx, ids, func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error {
+	err := p.marks.TryHold(ctx, ids, func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error {
 		known, err := knownLetters(ctx, tx, batch)
 		if err != nil {
 			return err
 		}
 		var w appendWrite
 		for _, e := range batch {
-			e.status = known[e.letter.ID]
-			if e.status != "" { // it came again: it lies where it was put, or was settled since
-				continue
-			}
+			e.member, e.status = member{}, ""
 			id := event.OrderID(e.letter.OrderID)
+			parked, got := marked[id]
 			switch {
-			case id != "" && marked[id]:
+			case known[e.letter.ID]: // it came again: it lies where it was put, or was settled since
+				e.status = Known
+				continue
+			case id != "" && !got:
+				e.held = true
+				continue
+			case parked:
 				e.status = Parked
 			case !e.failed:
 				continue
@@ -140,7 +162,7 @@ func (p *Parking) append(ctx context.Context, batch []*entry) error {
 				}
 				w.lane(&e.letter)
 			}
-			known[e.letter.ID] = e.status
+			known[e.letter.ID] = true
 			w.letter(&e.letter, e.status)
 		}
 		copies = len(w.copies) > 0

@@ -5,225 +5,259 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/fstest"
 	"time"
-
-	"github.com/google/uuid"
 
 	"millrace/event"
 	"millrace/outbox"
-	"millrace/testserver"
 )
 
-func TestMain(m *testing.M) { testserver.Main(m) }
+const (
+	// tenThousand is how many failures there are at least.
+	tenThousand = 10_000
+	perOrder    = 12
+	// mostFailures bounds how often a message fails.
+	mostFailures = 8
+	// killEvery is after how many failures a replica is killed, and another one started.
+	killEvery = 500
+	// testLease is short: nobody redrives the lanes of a killed replica before it is over.
+	testLease = time.Second
+)
 
-// seen is the row of a service that writes down what it hears.
-type seen struct {
-	ID   event.OrderID `json:"id"`
-	Seen []string      `json:"seen"`
+// chaos is a service of several replicas, in which everything goes wrong.
+type chaos struct {
+	*testing.T
+	dsn      string
+	db       *sql.DB
+	left     sync.Map // message id -> *atomic.Int64: how often it is still to fail
+	failures atomic.Int64
+	lost     atomic.Int64 // answers that got lost: the store had committed
+
+	mu       sync.Mutex
+	replicas []*replica
+	started  int
 }
 
-const seenSchema = `-- +goose Up
-CREATE TABLE seen.rows (
-    order_id uuid PRIMARY KEY, state json NOT NULL, version bigint NOT NULL DEFAULT 0, said bigint NOT NULL DEFAULT 0,
-    processed uuid[] NOT NULL DEFAULT '{}', commands uuid[] NOT NULL DEFAULT '{}', waiting text[] NOT NULL DEFAULT '{}',
-    correlation_id text NOT NULL DEFAULT '', parked_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now());
-`
-
-var seenTable = outbox.Table[seen, outbox.None]{
-	Service: "seen", Name: "seen.rows", New: func(id event.OrderID) seen { return seen{ID: id} },
+func (c *chaos) react(_ context.Context, l Letter, _ bool, update func() error) error {
+	left, _ := c.left.Load(l.MessageID)
+	if left.(*atomic.Int64).Add(-1) < 0 {
+		return update()
+	}
+	c.failures.Add(1)
+	if rand.N(20) > 0 {
+		return fmt.Errorf("boom %s", l.MessageID)
+	}
+	if err := update(); err != nil {
+		return err
+	}
+	c.lost.Add(1)
+	return fmt.Errorf("boom, though message %s took effect", l.MessageID)
 }
 
-func database(t *testing.T) *sql.DB {
-	t.Helper()
-	db := testserver.Postgres(t)
-	for _, step := range []func() error{
-		func() error { return outbox.Migrate(t.Context(), db, outbox.Schema, outbox.Migrations()) },
-		func() error { return outbox.Migrate(t.Context(), db, Schema, Migrations()) },
-		func() error {
-			return outbox.Migrate(t.Context(), db, "seen", fstest.MapFS{"00001_seen.sql": {Data: []byte(seenSchema)}})
-		},
-	} {
-		if err := step(); err != nil {
-			t.Fatal(err)
+func (c *chaos) start() {
+	c.started++
+	name := "replica " + strconv.Itoa(c.started)
+	r := newReplica(c.T, pool(c.T, c.dsn, name), name, c.react, Options{})
+	r.parking.lease = testLease
+	c.replicas = append(c.replicas, r.start(c.T))
+}
+
+func (c *chaos) any() *replica {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.replicas[rand.N(len(c.replicas))]
+}
+
+// killOne kills a replica and starts another.
+func (c *chaos) killOne() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := rand.N(len(c.replicas))
+	c.replicas[i].kill(c.T, c.db)
+	c.replicas = slices.Delete(c.replicas, i, i+1)
+	c.start()
+}
+
+// log delivers an order's messages, one after the other: each until somebody has it, some twice, some to two at once.
+func (c *chaos) log(messages []Letter) {
+	for _, l := range messages {
+		var deliveries sync.WaitGroup
+		for range 1 + max(rand.N(10)-8, 0) {
+			deliveries.Go(func() {
+				for {
+					if _, err := c.any().deliver(c.Context(), l); err == nil || c.Context().Err() != nil {
+						return
+					}
+				}
+			})
+		}
+		deliveries.Wait()
+	}
+}
+
+// operate decides at random about every letter, until ctx ends; from then on it has all of them redriven. It
+// returns when nothing is put aside.
+func (c *chaos) operate(ctx context.Context) {
+	marks := outbox.NewMarks(c.db, outbox.NewPostgres(c.db, seenTable, outbox.Options{}))
+	desk := NewDesk(c.db, map[string]*outbox.Marks{"seen": marks}, "tester")
+	for deadline := time.Now().Add(5 * patience); ; {
+		calm := ctx.Err() != nil
+		list, err := letters(c.Context(), c.db, "status IN ('new', 'dropped', 'parked') ORDER BY position LIMIT 2000")
+		if err != nil {
+			c.Error(err)
+			return
+		}
+		var again []string
+		for _, l := range list {
+			var err error
+			switch dice := rand.N(10_000); {
+			case l.Status == New && (calm || dice < 6000):
+				again = append(again, l.ID)
+			case calm:
+			case l.Status == New && dice >= 9950, l.Status == Parked && dice == 0:
+				err = desk.Drop(c.Context(), l.ID, "dropped")
+			case l.Status == Dropped && dice < 30:
+				err = desk.Restore(c.Context(), l.ID, "restored")
+			}
+			var status *StatusError
+			if err != nil && !errors.As(err, &status) && !errors.Is(err, ErrProcessed) && !errors.Is(err, ErrNoLetter) && !outbox.IsTransient(err) {
+				c.Error(err)
+			}
+		}
+		if _, err := desk.Redrive(c.Context(), again, "again"); err != nil && !outbox.IsTransient(err) {
+			c.Error(err)
+		}
+		switch {
+		case calm && number(c.T, c.db, openLanes) == 0:
+			return
+		case time.Now().After(deadline):
+			c.Errorf("%d lanes do not come to their end", number(c.T, c.db, openLanes))
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// check compares what an order saw with what was delivered. Dropped messages are missing, those that
+// were restored may be late; all others are there once, in order.
+func (c *chaos) check(r *replica, order event.OrderID, messages []Letter, dropped, restored map[string]bool) {
+	saw := r.seen(c.T, order)
+	var inOrder []int
+	times := map[int]int{}
+	late := map[int]bool{}
+	for i, l := range messages {
+		late[i] = restored[l.ID]
+	}
+	for _, s := range saw {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			c.Fatal(err)
+		}
+		times[n]++
+		if !late[n] {
+			inOrder = append(inOrder, n)
 		}
 	}
-	return db
+	if !slices.IsSorted(inOrder) {
+		c.Errorf("order %s was processed as %v", order, saw)
+	}
+	for i, l := range messages {
+		want := 1
+		if dropped[l.ID] {
+			want = 0
+		}
+		if times[i] != want {
+			c.Errorf("order %s, message %d: processed %d times, want %d: %v", order, i, times[i], want, saw)
+		}
+	}
 }
 
-// replica is one process of the service.
-type replica struct {
-	store    *outbox.Store[seen, outbox.None]
-	marks    *outbox.Marks
-	parking  *Parking
-	redriver *Redriver
+// Whatever fails, however often, whoever decides about it meanwhile, and whichever process is killed: each order is
+// processed in order, whole but for what was dropped, and nothing of it twice.
+func TestEachOrderIsProcessedInOrder(t *testing.T) {
+	dsn := migratedDSN(t)
+	c := &chaos{T: t, dsn: dsn, db: pool(t, dsn, "test")}
+	for range 3 {
+		c.start()
+	}
+	planned := 0
+	orders := map[event.OrderID][]Letter{}
+	for planned < tenThousand*11/10 { // some are not met: their message is dropped first
+		order := newOrder()
+		orders[order] = messages(order, perOrder)
+		for _, l := range orders[order] {
+			left := new(atomic.Int64)
+			if rand.N(2) > 0 {
+				left.Store(1 + rand.Int64N(mostFailures))
+			}
+			planned += int(left.Load())
+			c.left.Store(l.MessageID, left)
+		}
+	}
+	busy, calm := context.WithCancel(t.Context())
+	var operators, logs sync.WaitGroup
+	for range 2 {
+		operators.Go(func() { c.operate(busy) })
+	}
+	for _, messages := range orders {
+		logs.Go(func() { c.log(messages) })
+	}
+	kills := int64(0)
+	eventuallyLong(t, "ten thousand failures", func() bool {
+		if n := c.failures.Load(); n > (kills+1)*killEvery {
+			kills++
+			c.killOne()
+		}
+		return c.failures.Load() >= tenThousand*9/10
+	})
+	logs.Wait()
+	calm()
+	operators.Wait()
+	settled(t, c.db)
+	dropped, restored := idsOf(t, c.db, "SELECT id FROM deadletter.letters WHERE status = 'dropped'"), idsOf(t, c.db, "SELECT letter_id FROM deadletter.steps WHERE action = 'restored'")
+	r := c.any()
+	for order, messages := range orders {
+		c.check(r, order, messages, dropped, restored)
+	}
+	t.Logf("%d failures (%d of them after the message had taken effect) of %d messages of %d orders; %d replicas killed; %d letters dropped, %d restored",
+		c.failures.Load(), c.lost.Load(), len(orders)*perOrder, len(orders), kills, len(dropped), len(restored))
+	if c.failures.Load() < tenThousand || kills == 0 || len(dropped) == 0 || len(restored) == 0 {
+		t.Error("that is less than was to be tried")
+	}
 }
 
-const testTopic = "t"
-
-// startReplica starts a store and a redriver; fails decides about each try.
-func startReplica(t *testing.T, db *sql.DB, fails func(messageID string) error) *replica {
+// eventuallyLong is eventually for what takes long by itself.
+func eventuallyLong(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	r := &replica{store: outbox.NewPostgres(db, seenTable, outbox.Options{})}
-	r.marks = outbox.NewMarks(db, r.store)
-	r.parking = NewParking(db, "seen", r.marks, nil, Options{})
-	r.redriver = NewRedriver(r.parking, slog.Default())
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { _ = r.store.Run(ctx) })
-	messages, err := r.redriver.Subscribe(ctx, testTopic)
+	for deadline := time.Now().Add(5 * patience); !ok(); <-time.After(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", 5*patience, what)
+		}
+	}
+}
+
+func idsOf(t *testing.T, db *sql.DB, query string) map[string]bool {
+	t.Helper()
+	rows, err := db.Query(query)
 	if err != nil {
 		t.Fatal(err)
 	}
-	running.Go(func() {
-		for msg := range messages {
-			running.Go(func() {
-				letter, _ := Redriven(msg.Context())
-				err := r.handle(msg.Context(), letter, false, fails)
-				Settle(msg.Context(), Outcome{Err: err, Final: true, Attempts: 1})
-				msg.Ack()
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = r.redriver.Close()
-		stop()
-		running.Wait()
-	})
-	return r
-}
-
-// handle is the service's reaction.
-func (r *replica) handle(ctx context.Context, l Letter, parkable bool, fails func(messageID string) error) error {
-	if err := fails(l.MessageID); err != nil {
-		return err
-	}
-	ctx = event.WithCause(ctx, event.Cause{ID: l.MessageID, CorrelationID: "c", Parkable: parkable})
-	return r.store.Update(ctx, event.OrderID(l.OrderID), func(s *seen) ([]event.Event, error) {
-		s.Seen = append(s.Seen, string(l.Payload))
-		return nil, nil
-	})
-}
-
-// deliver is what the middleware does with a message from the log.
-func (r *replica) deliver(ctx context.Context, l Letter, fails func(messageID string) error) error {
-	for {
-		err := r.handle(ctx, l, true, fails)
-		if err == nil {
-			return nil
-		}
-		put := r.parking.Put
-		if errors.Is(err, outbox.ErrParked) {
-			put = r.parking.Behind
-		} else {
-			l.Describe(err)
-		}
-		status, err := put(ctx, l)
-		if err != nil || status != "" {
-			return err
-		}
-	}
-}
-
-func letterFor(order event.OrderID, n int) Letter {
-	id := uuid.NewString()
-	return Letter{
-		ID: NewID("seen-service", id), Service: "seen", Group: "seen-service", Handler: "seen/t", OrderID: string(order), MessageID: id, Topic: testTopic,
-		Key: []byte(order), Payload: fmt.Appendf(nil, "%d", n), Status: New, Attempts: 1, PublishedAt: time.Now(), FirstFailed: time.Now(), LastFailed: time.Now(),
-	}
-}
-
-const patience = 60 * time.Second
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
-}
-
-// Whatever fails, however often, and whoever redrives it meanwhile: each order is processed in order, whole,
-// and nothing of it twice. Two replicas get the messages, those of an order now at the one, now at the other.
-func TestEachOrderIsProcessedInOrder(t *testing.T) {
-	db := database(t)
-	const orders, messages, chance = 100, 12, 0.2
-	var tries sync.Map // message id -> *atomic.Int64
-	failures := atomic.Int64{}
-	fails := func(id string) error {
-		n, _ := tries.LoadOrStore(id, new(atomic.Int64))
-		if n.(*atomic.Int64).Add(1) <= 3 && rand.Float64() < chance {
-			failures.Add(1)
-			return fmt.Errorf("boom %s", id)
-		}
-		return nil
-	}
-	replicas := []*replica{startReplica(t, db, fails), startReplica(t, db, fails)}
-	ctx, stop := context.WithCancel(t.Context())
-	var operator sync.WaitGroup
-	operator.Go(func() {
-		desk := NewDesk(db, map[string]*outbox.Marks{"seen": replicas[0].marks}, "tester")
-		for ctx.Err() == nil {
-			list, err := letters(ctx, db, "status = 'new'")
-			for _, l := range list {
-				if _, err := desk.Redrive(ctx, []string{l.ID}, "again"); err != nil && ctx.Err() == nil {
-					t.Error(err)
-				}
-			}
-			if err != nil && ctx.Err() == nil {
-				t.Error(err)
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	})
-	var deliveries sync.WaitGroup
-	ids := make([]event.OrderID, orders)
-	for i := range ids {
-		ids[i] = event.OrderID(uuid.NewString())
-		deliveries.Go(func() {
-			for n := range messages {
-				l := letterFor(ids[i], n)
-				for range 1 + rand.N(2) { // some come twice
-					if err := replicas[rand.N(2)].deliver(t.Context(), l, fails); err != nil {
-						t.Error(err)
-					}
-				}
-			}
-		})
-	}
-	deliveries.Wait()
-	open := func() (n int) {
-		if err := db.QueryRow("SELECT count(*) FROM deadletter.lanes").Scan(&n); err != nil {
+	defer rows.Close()
+	ids := map[string]bool{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
 			t.Fatal(err)
 		}
-		return n
+		ids[id] = true
 	}
-	eventually(t, "every lane comes to its end", func() bool { return open() == 0 })
-	stop()
-	operator.Wait()
-	want := make([]string, messages)
-	for n := range want {
-		want[n] = fmt.Sprint(n)
-	}
-	for _, id := range ids {
-		row, _, err := replicas[0].store.Load(t.Context(), id)
-		if err != nil || !slices.Equal(row.Seen, want) {
-			t.Errorf("order %s was processed as %v, %v", id, row.Seen, err)
-		}
-	}
-	var marked, parked int
-	if err := db.QueryRow("SELECT (SELECT count(*) FROM seen.rows WHERE parked_at IS NOT NULL), (SELECT count(*) FROM deadletter.letters WHERE "+"status IN ('parked', 'retrying', 'new', 'redriving'))").Scan(&marked, &parked); err != nil {
+	if err := rows.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if marked != 0 || parked != 0 || failures.Load() == 0 {
-		t.Errorf("%d rows are marked, %d messages are put aside, %d failures", marked, parked, failures.Load())
-	}
+	return ids
 }

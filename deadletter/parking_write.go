@@ -5,31 +5,27 @@ import (
 	"database/sql"
 	"fmt"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"millrace/outbox"
-	"millrace/transport"
 )
 
-// knownLetters are those of a batch that lie here already, and what they are.
-func knownLetters(ctx context.Context, tx *sql.Tx, batch []*entry) (map[string]Status, error) {
+// knownLetters are those of a batch that lie here already.
+func knownLetters(ctx context.Context, tx *sql.Tx, batch []*entry) (map[string]bool, error) {
 	ids := make(outbox.UUIDArray, len(batch))
 	for i, e := range batch {
 		ids[i] = e.letter.ID
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT id, status FROM deadletter.letters WHERE id = ANY($1::uuid[])", ids)
+	rows, err := tx.QueryContext(ctx, "SELECT id FROM deadletter.letters WHERE id = ANY($1::uuid[])", ids)
 	if err != nil {
 		return nil, fmt.Errorf("look for letters: %w", err)
 	}
 	defer rows.Close()
-	known := map[string]Status{}
+	known := map[string]bool{}
 	for rows.Next() {
 		var id string
-		var s Status
-		if err := rows.Scan(&id, &s); err != nil {
+		if err := rows.Scan(&id); err != nil {
 			return nil, fmt.Errorf("look for letters: %w", err)
 		}
-		known[id] = s
+		known[id] = true
 	}
 	return known, rows.Err()
 }
@@ -51,7 +47,8 @@ func (w *appendWrite) letter(l *Letter, s Status) {
 
 func (w *appendWrite) lane(l *Letter) { w.lanes = append(w.lanes, l) }
 
-// insertLetters draws the positions in the order of the arrays. Whatever is text and may be empty is NULL then.
+// insertLetters draws the positions in the order of the arrays. A conflict is a message without an order, which no row
+// guards, that two processes put aside at once.
 const insertLetters = `INSERT INTO deadletter.letters
 (id, service, consumer_group, handler, lane, order_id, message_id, correlation_id, topic, partition, kafka_offset, key, headers, payload,
  attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, status, retry_at, published_at)
@@ -65,12 +62,12 @@ FROM (SELECT id, consumer_group, handler, nullif(order_id, '')::uuid AS order_id
   $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::text[], $22::text[], $23::timestamptz[], $24::timestamptz[])
  WITH ORDINALITY AS u(id, consumer_group, handler, order_id, message_id, correlation_id, topic, partition, kafka_offset, has_key, key, headers, payload,
   attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, status, retry_at, published_at, n)) AS d
-ORDER BY d.n`
+ORDER BY d.n ON CONFLICT (id) DO NOTHING`
 
 const insertLanes = `INSERT INTO deadletter.lanes (service, lane, order_id, due_at)
 SELECT $1, d.lane, nullif(d.order_id, '')::uuid, CASE WHEN d.due THEN d.due_at END
 FROM unnest($2::uuid[], $3::text[], $4::boolean[], $5::timestamptz[]) AS d(lane, order_id, due, due_at)
-ON CONFLICT (service, lane) DO UPDATE SET due_at = EXCLUDED.due_at`
+ON CONFLICT (service, lane) DO NOTHING`
 
 func (w *appendWrite) run(ctx context.Context, tx *sql.Tx, service string) error {
 	if len(w.letters) == 0 {
@@ -133,27 +130,3 @@ func letterArgs(service string, letters []*Letter, status []Status) ([]any, erro
 
 func texts(n int) outbox.TextArray        { return make(outbox.TextArray, n) }
 func times(n int) outbox.TimestamptzArray { return make(outbox.TimestamptzArray, n) }
-
-// publishCopies writes the letters' public copies to the outbox.
-func publishCopies(ctx context.Context, tx *sql.Tx, service string, letters []*Letter) error {
-	if len(letters) == 0 {
-		return nil
-	}
-	publisher, err := outbox.NewPublisher(tx, service)
-	if err != nil {
-		return err
-	}
-	byTopic := map[string][]*message.Message{}
-	for _, l := range letters {
-		msg := message.NewMessage(l.ID, l.Payload)
-		msg.Metadata = l.kafkaHeaders()
-		msg.SetContext(transport.WithKey(ctx, l.Key))
-		byTopic[Topic(l.Group)] = append(byTopic[Topic(l.Group)], msg)
-	}
-	for topic, msgs := range byTopic {
-		if err := publisher.Publish(topic, msgs...); err != nil {
-			return fmt.Errorf("write %d letters of %s to the outbox: %w", len(msgs), service, err)
-		}
-	}
-	return nil
-}

@@ -18,11 +18,11 @@ type Share struct {
 }
 
 // tallyColumns are what a Tally is read from.
-const tallyColumns = `count(*), count(*) FILTER (WHERE r.outcome IS NULL), count(*) FILTER (WHERE r.outcome = 'asked'), count(*) FILTER (WHERE r.outcome = 'resolved'),
- count(*) FILTER (WHERE r.outcome = 'failed'), count(*) FILTER (WHERE r.outcome = 'gone')`
+const tallyColumns = `count(*), count(*) FILTER (WHERE r.outcome IS NULL), count(*) FILTER (WHERE r.outcome = 'asked'), count(*) FILTER (WHERE r.outcome IN ('resolved', 'unchanged')),
+ count(*) FILTER (WHERE r.outcome = 'unchanged'), count(*) FILTER (WHERE r.outcome = 'failed'), count(*) FILTER (WHERE r.outcome = 'held'), count(*) FILTER (WHERE r.outcome = 'gone')`
 
 func (t *Tally) targets() []any {
-	return []any{&t.Letters, &t.Waiting, &t.Asked, &t.Resolved, &t.Failed, &t.Gone}
+	return []any{&t.Letters, &t.Waiting, &t.Asked, &t.Resolved, &t.Unchanged, &t.Failed, &t.Held, &t.Gone}
 }
 
 // Shares is what a redrive consists of, and how far each part has come; the largest first. Outcomes are those that were

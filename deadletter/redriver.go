@@ -9,21 +9,24 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/google/uuid"
 
-	"millrace/outbox"
 	"millrace/transport"
 )
 
 const (
-	// redrivePoll is the pause between looks for lanes that are due.
+	// redrivePoll is the pause between looks for lanes that are due, busyPoll the shortest one: after lanes were found,
+	// more are likely.
 	redrivePoll = 500 * time.Millisecond
+	busyPoll    = 20 * time.Millisecond
 	// redriveLease is how long a lane is one process's. Each message of it takes a new one.
 	redriveLease = 30 * time.Second
-	// redriveLimit is how long a message may take: well within the lease, so that no two processes are at a lane.
-	redriveLimit = redriveLease / 2
+	// leaseShare is the part of a lease in which a message has to be done: the rest is for noting what became of it.
+	leaseShare = 2
 	// unfinishedPause is how soon a message is tried again that was not finished in that time.
 	unfinishedPause = time.Second
+	// strangerPause is how soon a message is looked at again whose topic nobody here has subscribed to: another
+	// release may know it.
+	strangerPause = 30 * time.Second
 	// maxLanes is how many lanes go on at once: as many as make the store's batches large.
 	maxLanes = 128
 )
@@ -34,9 +37,12 @@ const (
 //
 // A message is settled by what Settle says of it while it is handled; one that is only acknowledged is
 // tried again later.
+//
+// What is not promised: that no two processes ever handle the same message at once. One that stood still for longer than
+// its lease may come back in the middle of it. Its effect goes through the store, which lets a message take effect
+// once, and what it says of the lane does not count any more.
 type Redriver struct {
 	parking *Parking
-	holder  string
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -58,7 +64,7 @@ var _ message.Subscriber = (*Redriver)(nil)
 
 // NewRedriver returns the subscriber of what p has put aside. Close ends it.
 func NewRedriver(p *Parking, log *slog.Logger) *Redriver {
-	r := &Redriver{parking: p, holder: uuid.NewString(), log: log, topics: map[string]*subscription{}, places: make(chan struct{}, maxLanes), freed: make(chan struct{}, 1)}
+	r := &Redriver{parking: p, log: log, topics: map[string]*subscription{}, places: make(chan struct{}, maxLanes), freed: make(chan struct{}, 1)}
 	r.stopped, r.stop = context.WithCancel(context.Background())
 	return r
 }
@@ -96,128 +102,40 @@ func (r *Redriver) Close() error {
 	return nil
 }
 
-func (r *Redriver) run() {
-	tick := time.NewTicker(redrivePoll)
-	defer tick.Stop()
-	trouble := false
-	for {
-		n, err := r.claim(r.stopped)
-		if err != nil && r.stopped.Err() == nil && !trouble {
-			r.log.Warn("parked messages cannot be read; still trying", "service", r.parking.service, "error", err)
-		}
-		trouble = err != nil
-		if n > 0 {
-			continue
-		}
-		select {
-		case <-r.stopped.Done():
-			return
-		case <-tick.C:
-		case <-r.freed:
-		}
-	}
-}
-
-func (r *Redriver) giveBack() {
-	<-r.places
-	select {
-	case r.freed <- struct{}{}:
-	default:
-	}
-}
-
-const claimLanes = `UPDATE deadletter.lanes t SET holder = $3, lease_until = now() + $4::bigint * interval '1 millisecond'
-FROM (SELECT lane FROM deadletter.lanes WHERE service = $1 AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
-	ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS due
-WHERE t.service = $1 AND t.lane = due.lane RETURNING t.lane`
-
-// claim takes lanes that are due, as many as there are places for, and has them go on.
-func (r *Redriver) claim(ctx context.Context) (claimed int, err error) {
-	free := cap(r.places) - len(r.places)
-	if free == 0 {
-		return 0, nil
-	}
-	limited, cancel := context.WithTimeout(ctx, writeLimit)
-	defer cancel()
-	lanes, err := r.claimed(limited, free)
-	if err != nil || len(lanes) == 0 {
-		return 0, err
-	}
-	next, err := heads(limited, r.parking.db, r.parking.service, lanes)
-	if err != nil {
-		return 0, err // their lease ends
-	}
-	for _, lane := range lanes {
-		head := next[lane]
-		if head == nil || head.Status == New {
-			if err := r.leave(limited, lane, head == nil); err != nil {
-				return 0, err
-			}
-			continue
-		}
-		r.places <- struct{}{}
-		r.running.Go(func() {
-			defer r.giveBack()
-			r.goOn(ctx, head)
-		})
-	}
-	return len(lanes), nil
-}
-
-func (r *Redriver) claimed(ctx context.Context, limit int) (lanes outbox.UUIDArray, err error) {
-	rows, err := r.parking.db.QueryContext(ctx, claimLanes, r.parking.service, limit, r.holder, redriveLease.Milliseconds())
-	if err != nil {
-		return nil, fmt.Errorf("claim lanes of %s: %w", r.parking.service, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var lane string
-		if err := rows.Scan(&lane); err != nil {
-			return nil, fmt.Errorf("claim lanes of %s: %w", r.parking.service, err)
-		}
-		lanes = append(lanes, lane)
-	}
-	return lanes, rows.Err()
-}
-
-// leave is for a lane with nothing to try.
-func (r *Redriver) leave(ctx context.Context, lane string, empty bool) error {
-	query := stopLane
-	if empty {
-		query = endLane
-	}
-	if _, err := r.parking.db.ExecContext(ctx, query, r.parking.service, outbox.UUIDArray{lane}); err != nil {
-		return fmt.Errorf("leave lane %s of %s: %w", lane, r.parking.service, err)
-	}
-	return nil
-}
-
-const renewLane = `UPDATE deadletter.lanes SET lease_until = now() + $4::bigint * interval '1 millisecond'
-WHERE service = $1 AND lane = $2 AND holder = $3`
-
 // goOn works through a lane until it ends, waits, or belongs to somebody else.
-func (r *Redriver) goOn(ctx context.Context, head *Letter) {
-	for ; head != nil && ctx.Err() == nil; head = r.one(ctx, head) {
-		renewed, err := r.parking.db.ExecContext(ctx, renewLane, r.parking.service, head.lane(), r.holder, redriveLease.Milliseconds())
+func (r *Redriver) goOn(ctx context.Context, c claim, head *Letter) {
+	for head != nil {
+		o := r.one(ctx, c, head)
+		if o.Final && o.Err != nil {
+			r.log.Error("a redriven message failed again", "service", head.Service, "topic", head.Topic, "order_id", head.OrderID, "letter", head.ID, "error", o.Err)
+		}
+		next, err := r.parking.settleHead(ctx, &c, head, o)
 		if err != nil {
-			return // the lease ends
+			r.log.Warn("what became of a redriven message could not be noted; it is tried again, and found processed if it was",
+				"service", r.parking.service, "letter", head.ID, "error", err)
 		}
-		if n, err := renewed.RowsAffected(); err != nil || n == 0 {
-			return // taken over
-		}
+		head = next
 	}
 }
 
-// one hands over a lane's head, waits for what becomes of it, and returns the next.
-func (r *Redriver) one(ctx context.Context, head *Letter) *Letter {
+var (
+	errUnfinished = errors.New("it was not finished")
+	errStranger   = errors.New("nobody here has subscribed to its topic")
+)
+
+// one hands over a lane's head, and waits for what becomes of it. A stop lets a message finish that is being handled, and
+// no other one begin.
+func (r *Redriver) one(ctx context.Context, c claim, head *Letter) Outcome {
+	if ctx.Err() != nil {
+		return Outcome{Err: errUnfinished}
+	}
 	r.mu.Lock()
 	s := r.topics[head.Topic]
 	r.mu.Unlock()
 	if s == nil {
-		_ = r.leave(ctx, head.lane(), false)
-		return nil
+		return Outcome{Err: errStranger, RetryIn: strangerPause}
 	}
-	handled, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), redriveLimit) // a stop lets it finish
+	handled, cancel := context.WithDeadline(context.WithoutCancel(s.ctx), c.since.Add(r.parking.lease/leaseShare))
 	defer cancel()
 	a := &attempt{letter: *head}
 	msg := message.NewMessage(head.MessageID, head.Payload)
@@ -226,32 +144,26 @@ func (r *Redriver) one(ctx context.Context, head *Letter) *Letter {
 		Topic: head.Topic, Partition: head.Partition, Offset: head.Offset, Key: head.Key, Group: head.Group, Attempt: 1, Time: head.PublishedAt,
 	}), a))
 	select {
+	case <-handled.Done(): // there are too many before it, or the process stood still
+		return Outcome{Err: errUnfinished, RetryIn: unfinishedPause}
+	default:
+	}
+	select {
 	case s.messages <- msg:
 	case <-handled.Done():
-		return nil
-	case <-r.stopped.Done():
-		return nil
+		return Outcome{Err: errUnfinished, RetryIn: unfinishedPause}
+	case <-ctx.Done():
+		return Outcome{Err: errUnfinished}
 	}
 	select {
 	case <-msg.Acked():
 	case <-msg.Nacked():
 	}
-	outcome, ok := a.settled()
-	if !ok { // stopped in the middle
-		outcome = Outcome{Err: errUnfinished, RetryIn: unfinishedPause}
+	if outcome, ok := a.settled(); ok {
+		return outcome
 	}
-	if outcome.Final && outcome.Err != nil {
-		r.log.ErrorContext(handled, "a redriven message failed again", "service", head.Service, "topic", head.Topic, "order_id", head.OrderID, "letter", head.ID, "error", outcome.Err)
-	}
-	next, err := r.parking.settleHead(context.WithoutCancel(ctx), *head, outcome)
-	if err != nil {
-		r.log.Warn("what became of a redriven message could not be noted; it is tried again, and found processed", "service", r.parking.service, "letter", head.ID, "error", err)
-		return nil
-	}
-	return next
+	return Outcome{Err: errUnfinished, RetryIn: unfinishedPause} // stopped in the middle
 }
-
-var errUnfinished = errors.New("it was not finished")
 
 // attempt is one try of a parked message.
 type attempt struct {

@@ -3,20 +3,11 @@ package deadletter
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"millrace/event"
 	"millrace/outbox"
 )
-
-// settlement is what became of a lane's head when it was tried again.
-type settlement struct {
-	head    Letter
-	outcome Outcome
-	next    *Letter // what comes next in the lane, if it may be tried now
-}
 
 // Outcome is what a redriven message came to.
 type Outcome struct {
@@ -26,219 +17,136 @@ type Outcome struct {
 	Final bool
 	// RetryIn is how soon one that is not final is tried again.
 	RetryIn time.Duration
+	// Unchanged says why nothing was changed by a message that was processed; empty if something was.
+	Unchanged string
 	// Attempts were made this time.
 	Attempts int
 	// Version is the build that tried.
 	Version string
+	// TraceParent is the trace of this try. It is another one than the message came with.
+	TraceParent string
 }
 
-// settleHead notes what became of a lane's head. It returns the next message of the lane if that one may
-// be tried now; nil if the lane has come to its end, or waits.
-func (p *Parking) settleHead(ctx context.Context, head Letter, o Outcome) (*Letter, error) {
-	s := &settlement{head: head, outcome: o}
-	if err := p.settles.Do(ctx, s); err != nil {
-		return nil, err
-	}
-	return s.next, nil
+// ends tells whether the message is not to be tried again: it was processed, or failed for good.
+func (o Outcome) ends() bool { return o.Err == nil || o.Final }
+
+// settlement is what became of a lane's head when it was tried.
+type settlement struct {
+	member
+	claim   claim
+	head    *Letter // nil: nothing was tried, only what comes next is to be found out
+	outcome Outcome
+	next    *Letter // what comes next in the lane, if it may be tried now
+	lost    bool    // the lane is somebody else's: the outcome does not count
 }
 
+// settle notes a batch of outcomes. Those of lanes that are not under their claim any more are forgotten: what was
+// done is found processed by whoever has the lane now.
 func (p *Parking) settle(ctx context.Context, batch []*settlement) error {
 	var ids []event.OrderID
-	for _, s := range batch {
-		if s.head.OrderID != "" {
-			ids = append(ids, event.OrderID(s.head.OrderID))
+	lanes := make(outbox.UUIDArray, len(batch))
+	for i, s := range batch {
+		lanes[i] = s.claim.lane
+		if s.claim.order != "" {
+			ids = append(ids, s.claim.order)
 		}
 	}
-	var failedForGood bool
-	err := p.marks.Hold(ctx, ids, func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error {
-		var w settleWrite
-		for _, s := range batch {
-			s.next = nil
-			if err := w.add(s); err != nil {
-				return err
-			}
-		}
-		failedForGood = len(w.copies) > 0
-		if err := w.run(ctx, tx, p.service); err != nil {
-			return err
-		}
-		next, err := heads(ctx, tx, p.service, w.passed)
+	var failed bool
+	err := p.marks.TryHold(ctx, ids, func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error {
+		locked, err := lockLanes(ctx, tx, p.service, lanes)
 		if err != nil {
 			return err
 		}
-		var ended, waiting outbox.UUIDArray
+		var w settleWrite
+		var mine []*settlement
 		for _, s := range batch {
-			if !s.outcome.passed() {
-				continue
-			}
-			lane := s.head.lane()
-			n, ok := next[lane]
+			s.member, s.next, s.lost = member{}, nil, false
+			_, got := marked[s.claim.order]
 			switch {
-			case !ok:
-				ended = append(ended, lane)
-				if s.head.OrderID != "" {
-					marked[event.OrderID(s.head.OrderID)] = false
-				}
-			case n.Status == New:
-				waiting = append(waiting, lane)
+			case s.claim.order != "" && !got:
+				s.held = true
+			case locked[s.claim.lane].holder != s.claim.id:
+				s.lost = true
 			default:
-				s.next = n
+				mine = append(mine, s)
+				w.add(s)
 			}
 		}
-		return endLanes(ctx, tx, p.service, ended, waiting)
+		failed = len(w.failed) > 0
+		if err := w.run(ctx, tx, p.service); err != nil {
+			return err
+		}
+		return p.goOn(ctx, tx, mine, w.passed, marked)
 	})
-	if err == nil && failedForGood {
+	if err == nil && failed {
 		p.wake()
 	}
 	return err
 }
 
-func (o Outcome) passed() bool { return o.Err == nil }
-
-// settleWrite is what one transaction writes of the heads themselves.
-type settleWrite struct {
-	resolved, gone, passed outbox.UUIDArray // letters; messages that only waited; lanes of both
-	failed                 []*settlement
-	later                  outbox.UUIDArray // lanes that are tried again
-	laterAt                outbox.BigintArray
-	copies                 []*Letter
-}
-
-func (w *settleWrite) add(s *settlement) error {
-	switch {
-	case s.outcome.passed():
-		if s.head.Status == Parked || s.head.Status == Retrying { // never was a letter
-			w.gone = append(w.gone, s.head.ID)
-		} else {
-			w.resolved = append(w.resolved, s.head.ID)
-		}
-		w.passed = append(w.passed, s.head.lane())
-	case s.outcome.Final:
-		if s.head.Status == Parked || s.head.Status == Retrying { // it becomes a letter
-			s.head.FirstFailed = time.Now()
-			w.copies = append(w.copies, &s.head)
-		}
-		s.head.Attempts += s.outcome.Attempts
-		s.head.LastFailed, s.head.Version = time.Now(), s.outcome.Version
-		s.head.Describe(s.outcome.Err)
-		w.failed = append(w.failed, s)
-	default:
-		w.later, w.laterAt = append(w.later, s.head.lane()), append(w.laterAt, s.outcome.RetryIn.Milliseconds())
+// goOn finds out what comes next in lanes whose head was settled, and does with them what that asks for.
+func (p *Parking) goOn(ctx context.Context, tx *sql.Tx, mine []*settlement, passed outbox.UUIDArray, marked map[event.OrderID]bool) error {
+	next, err := heads(ctx, tx, p.service, passed)
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-const (
-	markResolved = `WITH done AS (
-	UPDATE deadletter.letters SET status = 'resolved', closed_at = now() WHERE id = ANY($1::uuid[]) AND status IN ('new', 'redriving') RETURNING id)
-INSERT INTO deadletter.steps (letter_id, who, action) SELECT id, $2, 'resolved' FROM done`
-	removeParked = `DELETE FROM deadletter.letters WHERE id = ANY($1::uuid[]) AND status IN ('parked', 'retrying')`
-	markFailed   = `WITH d AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[])
-	AS d(id, attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version)), failed AS (
-	UPDATE deadletter.letters l SET status = 'new', retry_at = NULL, attempts = d.attempts, error_type = d.error_type, error = d.error, fingerprint = d.fingerprint,
-	  first_failed_at = d.first_failed_at, last_failed_at = d.last_failed_at, version = d.version
-	FROM d WHERE l.id = d.id AND l.status IN ('parked', 'retrying', 'new', 'redriving') RETURNING l.id, l.service, l.lane, l.error, l.version), stopped AS (
-	UPDATE deadletter.lanes t SET due_at = NULL, holder = NULL, lease_until = NULL FROM failed f WHERE t.service = f.service AND t.lane = f.lane)
-INSERT INTO deadletter.steps (letter_id, who, action, reason, detail) SELECT id, $9, 'failed again', error, json_build_object('version', version) FROM failed`
-	putLaneOff = `UPDATE deadletter.lanes t SET due_at = now() + d.ms * interval '1 millisecond', holder = NULL, lease_until = NULL
-FROM unnest($2::uuid[], $3::bigint[]) AS d(lane, ms) WHERE t.service = $1 AND t.lane = d.lane`
-	endLane  = `DELETE FROM deadletter.lanes WHERE service = $1 AND lane = ANY($2::uuid[])`
-	stopLane = `UPDATE deadletter.lanes SET due_at = NULL, holder = NULL, lease_until = NULL WHERE service = $1 AND lane = ANY($2::uuid[])`
-)
-
-// redriverName is who did it where nobody did.
-const redriverName = "router"
-
-func (w *settleWrite) run(ctx context.Context, tx *sql.Tx, service string) error {
-	if len(w.resolved) > 0 {
-		if _, err := tx.ExecContext(ctx, markResolved, w.resolved, redriverName); err != nil {
-			return fmt.Errorf("resolve %d letters of %s: %w", len(w.resolved), service, err)
-		}
-	}
-	if len(w.gone) > 0 {
-		if _, err := tx.ExecContext(ctx, removeParked, w.gone); err != nil {
-			return fmt.Errorf("remove %d parked messages of %s: %w", len(w.gone), service, err)
-		}
-	}
-	if len(w.later) > 0 {
-		if _, err := tx.ExecContext(ctx, putLaneOff, service, w.later, w.laterAt); err != nil {
-			return fmt.Errorf("put off %d lanes of %s: %w", len(w.later), service, err)
-		}
-	}
-	if len(w.failed) == 0 {
-		return nil
-	}
-	n := len(w.failed)
-	ids, attempts := make(outbox.UUIDArray, n), make(outbox.BigintArray, n)
-	types, errs, prints, versions := texts(n), texts(n), texts(n), texts(n)
-	first, last := times(n), times(n)
-	for i, s := range w.failed {
-		l := &s.head
-		ids[i], attempts[i], types[i], errs[i], prints[i] = l.ID, int64(l.Attempts), l.ErrorType, l.Error, l.Fingerprint()
-		first[i], last[i], versions[i] = l.FirstFailed, l.LastFailed, l.Version
-	}
-	if _, err := tx.ExecContext(ctx, markFailed, ids, attempts, types, errs, prints, first, last, versions, redriverName); err != nil {
-		return fmt.Errorf("note that %d letters of %s failed again: %w", n, service, err)
-	}
-	return publishCopies(ctx, tx, service, w.copies)
-}
-
-func endLanes(ctx context.Context, tx *sql.Tx, service string, ended, waiting outbox.UUIDArray) error {
-	for _, part := range []struct {
-		query string
-		lanes outbox.UUIDArray
-	}{{endLane, ended}, {stopLane, waiting}} {
-		if len(part.lanes) == 0 {
+	var ended, waiting, going outbox.UUIDArray
+	for _, s := range mine {
+		if s.head != nil && !s.outcome.ends() {
 			continue
 		}
-		if _, err := tx.ExecContext(ctx, part.query, service, part.lanes); err != nil {
-			return fmt.Errorf("end %d lanes of %s: %w", len(part.lanes), service, err)
+		switch head := next[s.claim.lane]; {
+		case head == nil:
+			ended = append(ended, s.claim.lane)
+			if s.claim.order != "" {
+				marked[s.claim.order] = false
+			}
+		case head.Status == New:
+			waiting = append(waiting, s.claim.lane)
+		default:
+			s.next = head
+			going = append(going, s.claim.lane)
 		}
 	}
-	return nil
+	if err := changeLanes(ctx, tx, endLane, p.service, ended); err != nil {
+		return err
+	}
+	if err := changeLanes(ctx, tx, stopLane, p.service, waiting); err != nil {
+		return err
+	}
+	return changeLanes(ctx, tx, renewLane, p.service, going, p.lease.Milliseconds())
 }
 
-const letterColumns = `position, lane, id, service, consumer_group, handler, coalesce(order_id::text, ''), message_id, correlation_id, topic, partition, kafka_offset, key, headers, payload, original,
- coalesce(published_at, first_failed_at), attempts, error_type, error, first_failed_at, last_failed_at, version, status, coalesce(retry_at, last_failed_at)`
+// settlePause is the pause before an outcome is noted again that could not be, and longestSettlePause the longest.
+const (
+	settlePause        = 50 * time.Millisecond
+	longestSettlePause = time.Second
+)
 
-// headQuery finds the first open message of each lane.
-const headQuery = `SELECT l.* FROM unnest($2::uuid[]) AS d(lane) CROSS JOIN LATERAL (
-	SELECT ` + letterColumns + ` FROM deadletter.letters WHERE service = $1 AND lane = d.lane AND ` + open + ` ORDER BY position LIMIT 1) AS l`
-
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-// heads are the first open messages of those lanes that have one.
-func heads(ctx context.Context, q querier, service string, lanes outbox.UUIDArray) (map[string]*Letter, error) {
-	found := make(map[string]*Letter, len(lanes))
-	if len(lanes) == 0 {
-		return found, nil
-	}
-	rows, err := q.QueryContext(ctx, headQuery, service, lanes)
-	if err != nil {
-		return nil, fmt.Errorf("look for what comes next in %d lanes of %s: %w", len(lanes), service, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		l, err := scanLetter(rows)
-		if err != nil {
+// settleHead notes what became of a lane's head. It returns the next message of the lane if that one may be tried
+// now, and then the lane is leased anew; nil if the lane has come to its end, or waits, or is somebody else's. While the
+// database cannot be reached it tries again, until keep ends or the lane's lease does.
+func (p *Parking) settleHead(keep context.Context, c *claim, head *Letter, o Outcome) (*Letter, error) {
+	s := &settlement{claim: *c, head: head, outcome: o}
+	for pause := settlePause; ; pause = min(2*pause, longestSettlePause) {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(keep), writeLimit)
+		err := untilFree(ctx, &s.member, func() error { return p.settles.Do(ctx, s) })
+		cancel()
+		switch {
+		case err == nil && s.lost:
+			p.watch.log.Warn("a lane is not under this claim any more: whoever has it now decides", "service", p.service, "order_id", c.order, "lane", c.lane)
+			return nil, nil
+		case err == nil:
+			c.since = began
+			return s.next, nil
+		case outbox.IsRefused(err) || keep.Err() != nil || time.Since(c.since) > p.lease:
 			return nil, err
 		}
-		found[l.lane()] = l
+		s = &settlement{claim: *c, head: head, outcome: o} // the batch may be at the other one still
+		select {
+		case <-keep.Done():
+		case <-time.After(pause):
+		}
 	}
-	return found, rows.Err()
-}
-
-func scanLetter(rows scanner) (*Letter, error) {
-	var l Letter
-	var headers []byte
-	if err := rows.Scan(&l.Position, &l.Lane, &l.ID, &l.Service, &l.Group, &l.Handler, &l.OrderID, &l.MessageID, &l.CorrelationID, &l.Topic, &l.Partition, &l.Offset, &l.Key, &headers, &l.Payload, &l.Before,
-		&l.PublishedAt, &l.Attempts, &l.ErrorType, &l.Error, &l.FirstFailed, &l.LastFailed, &l.Version, &l.Status, &l.RetryAt); err != nil {
-		return nil, fmt.Errorf("read a letter: %w", err)
-	}
-	if err := json.Unmarshal(headers, &l.Headers); err != nil {
-		return nil, fmt.Errorf("read the headers of letter %s: %w", l.ID, err)
-	}
-	return &l, nil
 }

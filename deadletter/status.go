@@ -16,6 +16,9 @@ const (
 	Resolved Status = "resolved"
 	// Dropped was given up by somebody. It counts as processed.
 	Dropped Status = "dropped"
+
+	// Known is no status of a letter but an answer of Put and Behind: the message was put aside before.
+	Known Status = "known"
 )
 
 // Open tells whether others wait behind it.

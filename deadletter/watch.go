@@ -13,18 +13,16 @@ import (
 )
 
 const (
-	// watchEvery is how soon every process knows that a service was paused or resumed, and how old what
-	// Depth says may be.
+	// watchEvery is how soon every process knows that a service was paused or resumed.
 	watchEvery = time.Second
-	// retention is how long letters are kept that were resolved or dropped; longer than Kafka keeps
-	// their messages, which could otherwise come again and be taken for new.
-	retention = 30 * 24 * time.Hour
-	// tidyEvery is how often older ones are removed, tidyBatch at a time.
-	tidyEvery = time.Minute
-	tidyBatch = 1000
+	// countShare bounds what counting costs, of one connection's time: the pause between two counts is so many times
+	// as long as the count. With few letters there is one a second; a million take about a second each.
+	countShare = 50
+	// maxCounted is how many messages are counted; there are hardly ever more (see maxOpen).
+	maxCounted = 2 * maxOpen
 )
 
-// Depth is how much of a service waits.
+// Depth is how much of a service waits. It is counted each second, and more rarely when there is much.
 type Depth struct {
 	// Letters wait for somebody, or to be tried again; Parked messages wait behind them.
 	Letters, Parked int64
@@ -38,6 +36,7 @@ type watch struct {
 
 	mu      sync.Mutex
 	depth   Depth
+	count   time.Time // when depth is to be counted again
 	pause   *Pause
 	resumed chan struct{} // closed when pause ends
 }
@@ -50,18 +49,20 @@ func (w *watch) paused(p Pause) {
 	}
 }
 
-func (w *watch) goOn() (was bool) {
+// goOn ends a pause, if it is still the same one. What led to it is forgotten before the first message goes on.
+func (w *watch) goOn(ended *Pause, forget func()) (was bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.pause == nil {
+	if w.pause == nil || w.pause != ended {
 		return false
 	}
+	forget()
 	close(w.resumed)
 	w.pause, w.resumed = nil, nil
 	return true
 }
 
-// Depth is how much waited at the last look.
+// Depth is how much waited at the last count.
 func (p *Parking) Depth() Depth {
 	p.watch.mu.Lock()
 	defer p.watch.mu.Unlock()
@@ -121,30 +122,19 @@ func (p *Parking) Run(ctx context.Context) error {
 	}
 }
 
-const lookAtLetters = `SELECT count(*) FILTER (WHERE status <> 'parked'), count(*) FILTER (WHERE status = 'parked'),
-	coalesce(extract(epoch FROM now() - min(first_failed_at) FILTER (WHERE status <> 'parked')), 0)::float8
-FROM deadletter.letters WHERE service = $1 AND ` + open
-
+// look finds out whether the service is paused, and counts if it is time to.
 func (p *Parking) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writeLimit)
 	defer cancel()
-	var d Depth
-	var age float64
-	if err := p.db.QueryRowContext(ctx, lookAtLetters, p.service).Scan(&d.Letters, &d.Parked, &age); err != nil {
-		return fmt.Errorf("count the letters of %s: %w", p.service, err)
-	}
-	d.OldestAge = time.Duration(age * float64(time.Second))
 	p.watch.mu.Lock()
-	p.watch.depth = d
+	before := p.watch.pause // one that begins during the look cannot have been ended by what the look finds
 	p.watch.mu.Unlock()
-
 	now := Pause{Service: p.service}
 	err := p.db.QueryRowContext(ctx, "SELECT fingerprint, error, since FROM deadletter.pauses WHERE service = $1 AND resumed_at IS NULL", p.service).
 		Scan(&now.Fingerprint, &now.Error, &now.Since)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		if p.watch.goOn() {
-			p.flood.reset()
+		if p.watch.goOn(before, p.flood.reset) {
 			p.watch.log.InfoContext(ctx, "the service takes messages again", "service", p.service)
 		}
 	case err != nil:
@@ -152,21 +142,33 @@ func (p *Parking) look(ctx context.Context) error {
 	default:
 		p.watch.paused(now)
 	}
-	return nil
+	return p.count(ctx)
 }
 
-const removeClosed = `DELETE FROM deadletter.letters WHERE id IN (
-	SELECT id FROM deadletter.letters WHERE service = $1 AND closed_at < now() - $2::bigint * interval '1 second' LIMIT $3)`
+const countOpen = `SELECT count(*) FILTER (WHERE status <> 'parked'), count(*) FILTER (WHERE status = 'parked'),
+	coalesce(extract(epoch FROM now() - min(first_failed_at) FILTER (WHERE status <> 'parked')), 0)::float8
+FROM (SELECT status, first_failed_at FROM deadletter.letters WHERE service = $1 AND ` + open + ` LIMIT $2) AS l`
 
-func (p *Parking) tidy(ctx context.Context) (more bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, writeLimit)
-	defer cancel()
-	result, err := p.db.ExecContext(ctx, removeClosed, p.service, int64(retention.Seconds()), tidyBatch)
-	if err != nil {
-		return false, fmt.Errorf("remove settled letters of %s: %w", p.service, err)
+func (p *Parking) count(ctx context.Context) error {
+	began := time.Now()
+	p.watch.mu.Lock()
+	due := !began.Before(p.watch.count)
+	p.watch.mu.Unlock()
+	if !due {
+		return nil
 	}
-	n, err := result.RowsAffected()
-	return n == tidyBatch, err
+	var d Depth
+	var age float64
+	err := p.db.QueryRowContext(ctx, countOpen, p.service, maxCounted).Scan(&d.Letters, &d.Parked, &age)
+	d.OldestAge = max(time.Duration(age*float64(time.Second)), 0)
+	p.watch.mu.Lock()
+	defer p.watch.mu.Unlock()
+	p.watch.count = began.Add(countShare * time.Since(began))
+	if err != nil {
+		return fmt.Errorf("count the letters of %s: %w", p.service, err)
+	}
+	p.watch.depth = d
+	return nil
 }
 
 // The metrics of what waits.

@@ -35,7 +35,7 @@ INSERT INTO deadletter.lanes (service, lane, order_id) SELECT service, lane, NUL
 -- Who did what to a letter, and why.
 CREATE TABLE deadletter.steps (
     id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    letter_id uuid        NOT NULL,
+    letter_id uuid        NOT NULL REFERENCES deadletter.letters ON DELETE CASCADE,
     at        timestamptz NOT NULL DEFAULT now(),
     who       text        NOT NULL,
     action    text        NOT NULL,
@@ -56,17 +56,19 @@ CREATE TABLE deadletter.redrive_letters (
     redrive_id uuid   NOT NULL REFERENCES deadletter.redrives ON DELETE CASCADE,
     n          bigint NOT NULL, -- the order in which they are asked for
     letter_id  uuid   NOT NULL,
-    outcome    text,            -- null: not asked for yet; asked, resolved, failed, gone
+    outcome    text,            -- null: not asked for yet; asked, resolved, unchanged, failed, held, gone
     PRIMARY KEY (redrive_id, n)
 );
+CREATE INDEX redrive_letters_asked ON deadletter.redrive_letters (redrive_id) WHERE outcome IN ('asked', 'held');
 
--- Services that stopped taking messages because too many failed alike, until somebody resumes them.
+-- Services that stopped taking messages because too many failed alike, or too many were put aside, until somebody
+-- resumes them.
 CREATE TABLE deadletter.pauses (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     service     text        NOT NULL,
     fingerprint text        NOT NULL,
     error       text        NOT NULL,
-    letters     bigint      NOT NULL, -- within a minute, at that process
+    letters     bigint      NOT NULL, -- how many were too many
     since       timestamptz NOT NULL DEFAULT now(),
     resumed_at  timestamptz,
     resumed_by  text,

@@ -1,0 +1,114 @@
+package deadletter
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"millrace/event"
+	"millrace/outbox"
+)
+
+// claim is a lane in a process's hands.
+type claim struct {
+	// id is this claim's own: even the process that had the lane before has another one.
+	id   string
+	lane string
+	// order is whose row bears the lane's mark; empty for a message without an order.
+	order event.OrderID
+	// since is when the lease began, or a little earlier.
+	since time.Time
+}
+
+// run looks for lanes that are due, and has them go on, until the redriver is closed.
+func (r *Redriver) run() {
+	pause, trouble := redrivePoll, false
+	for {
+		n, err := r.claim(r.stopped)
+		if err != nil && r.stopped.Err() == nil && !trouble {
+			r.log.Warn("parked messages cannot be read; still trying", "service", r.parking.service, "error", err)
+		}
+		trouble = err != nil
+		if n > 0 {
+			pause = busyPoll
+			continue
+		}
+		select {
+		case <-r.stopped.Done():
+			return
+		case <-time.After(pause):
+			pause = min(2*pause, redrivePoll)
+		case <-r.freed:
+		}
+	}
+}
+
+func (r *Redriver) giveBack() {
+	<-r.places
+	select {
+	case r.freed <- struct{}{}:
+	default:
+	}
+}
+
+const claimLanes = `WITH due AS MATERIALIZED (
+	SELECT lane FROM deadletter.lanes WHERE service = $1 AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
+	ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+UPDATE deadletter.lanes t SET holder = gen_random_uuid(), lease_until = now() + $3::bigint * interval '1 millisecond'
+FROM due WHERE t.service = $1 AND t.lane = due.lane RETURNING t.lane, coalesce(t.order_id::text, ''), t.holder`
+
+// claim takes lanes that are due, as many as there are places for, and has them go on.
+func (r *Redriver) claim(ctx context.Context) (claimed int, err error) {
+	free := cap(r.places) - len(r.places)
+	if free == 0 {
+		return 0, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, writeLimit)
+	defer cancel()
+	claims, err := r.claimed(limited, free)
+	if err != nil || len(claims) == 0 {
+		return 0, err
+	}
+	lanes := make(outbox.UUIDArray, len(claims))
+	for i, c := range claims {
+		lanes[i] = c.lane
+	}
+	next, err := heads(limited, r.parking.db, r.parking.service, lanes)
+	if err != nil {
+		return 0, err // their lease ends
+	}
+	for _, c := range claims {
+		head := next[c.lane]
+		r.places <- struct{}{}
+		r.running.Go(func() {
+			defer r.giveBack()
+			if head == nil || head.Status == New {
+				// Nothing to try, it seems. To leave the lane takes a look under its lock: somebody may be asking just now.
+				var err error
+				if head, err = r.parking.settleHead(ctx, &c, nil, Outcome{}); err != nil {
+					r.log.Warn("a lane cannot be left; its lease ends", "service", r.parking.service, "lane", c.lane, "error", err)
+					return
+				}
+			}
+			r.goOn(ctx, c, head)
+		})
+	}
+	return len(claims), nil
+}
+
+func (r *Redriver) claimed(ctx context.Context, limit int) (claims []claim, err error) {
+	since := time.Now()
+	rows, err := r.parking.db.QueryContext(ctx, claimLanes, r.parking.service, limit, r.parking.lease.Milliseconds())
+	if err != nil {
+		return nil, fmt.Errorf("claim lanes of %s: %w", r.parking.service, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		c := claim{since: since}
+		if err := rows.Scan(&c.lane, &c.order, &c.id); err != nil {
+			return nil, fmt.Errorf("claim lanes of %s: %w", r.parking.service, err)
+		}
+		claims = append(claims, c)
+	}
+	return claims, rows.Err()
+}

@@ -1,0 +1,275 @@
+package deadletter
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"millrace/event"
+	"millrace/outbox"
+	"millrace/testserver"
+)
+
+func TestMain(m *testing.M) { testserver.Main(m) }
+
+// seen is the row of a service that writes down what it hears.
+type seen struct {
+	ID   event.OrderID `json:"id"`
+	Seen []string      `json:"seen"`
+}
+
+const seenSchema = `-- +goose Up
+CREATE TABLE seen.rows (
+    order_id uuid PRIMARY KEY, state json NOT NULL, version bigint NOT NULL DEFAULT 0, said bigint NOT NULL DEFAULT 0,
+    processed uuid[] NOT NULL DEFAULT '{}', commands uuid[] NOT NULL DEFAULT '{}', waiting text[] NOT NULL DEFAULT '{}',
+    correlation_id text NOT NULL DEFAULT '', parked_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now());
+`
+
+var seenTable = outbox.Table[seen, outbox.None]{
+	Service: "seen", Name: "seen.rows", New: func(id event.OrderID) seen { return seen{ID: id} },
+}
+
+func database(t *testing.T) *sql.DB {
+	t.Helper()
+	return pool(t, migratedDSN(t), "test")
+}
+
+// migratedDSN is the address of a database with the tables of the service and of the letters.
+func migratedDSN(t *testing.T) string {
+	t.Helper()
+	dsn := testserver.PostgresDSN(t)
+	db := pool(t, dsn, "migrations")
+	defer db.Close()
+	for _, step := range []func() error{
+		func() error { return outbox.Migrate(t.Context(), db, outbox.Schema, outbox.Migrations()) },
+		func() error { return outbox.Migrate(t.Context(), db, Schema, Migrations()) },
+		func() error {
+			return outbox.Migrate(t.Context(), db, "seen", fstest.MapFS{"00001_seen.sql": {Data: []byte(seenSchema)}})
+		},
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dsn
+}
+
+// connections is more than a replica needs: its store, the lanes that go on share their batches.
+const connections = 12
+
+// pool is a process's connections; name tells them from another's.
+func pool(t *testing.T, dsn, name string) *sql.DB {
+	t.Helper()
+	db := sql.OpenDB(connector(t, dsn, name))
+	db.SetMaxOpenConns(connections)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// replica is one process of the service.
+type replica struct {
+	name     string
+	db       *sql.DB
+	store    *outbox.Store[seen, outbox.None]
+	marks    *outbox.Marks
+	parking  *Parking
+	redriver *Redriver
+	react    react
+	stop     context.CancelFunc
+	alive    context.Context
+	running  sync.WaitGroup
+}
+
+// react is what a service does with a message: update changes its row. redriven is false for one that comes from the log.
+type react func(ctx context.Context, l Letter, redriven bool, update func() error) error
+
+// ifNot reacts by the book, unless fails has something against the message.
+func ifNot(fails func(messageID string) error) react {
+	return func(_ context.Context, l Letter, _ bool, update func() error) error {
+		if err := fails(l.MessageID); err != nil {
+			return err
+		}
+		return update()
+	}
+}
+
+func never(string) error { return nil }
+
+const testTopic = "t"
+
+// newReplica puts a process together; start has it redrive.
+func newReplica(t *testing.T, db *sql.DB, name string, react react, opts Options) *replica {
+	t.Helper()
+	r := &replica{name: name, db: db, react: react, store: outbox.NewPostgres(db, seenTable, outbox.Options{})}
+	r.marks = outbox.NewMarks(db, r.store)
+	r.parking = NewParking(db, "seen", r.marks, nil, opts)
+	r.redriver = NewRedriver(r.parking, slog.Default())
+	r.alive, r.stop = context.WithCancel(context.Background())
+	r.running.Go(func() { _ = r.store.Run(r.alive) })
+	t.Cleanup(func() {
+		r.stop()
+		_ = r.redriver.Close()
+		r.running.Wait()
+	})
+	return r
+}
+
+func (r *replica) start(t *testing.T) *replica {
+	t.Helper()
+	messages, err := r.redriver.Subscribe(context.Background(), testTopic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.running.Go(func() {
+		for msg := range messages {
+			r.running.Go(func() {
+				letter, _ := Redriven(msg.Context())
+				ctx, saw := outbox.Observe(msg.Context())
+				o := Outcome{Err: r.handle(ctx, letter, true), Final: true, Attempts: 1, Version: "test"}
+				if r.alive.Err() != nil || outbox.IsTransient(o.Err) || errors.Is(o.Err, outbox.ErrStopped) {
+					o.Final, o.RetryIn = false, 10*time.Millisecond
+				}
+				if !saw.Changed() {
+					o.Unchanged = "nothing changed"
+				}
+				Settle(msg.Context(), o)
+				msg.Ack()
+			})
+		}
+	})
+	return r
+}
+
+// startReplica starts a process with which nothing is the matter but what fails says.
+func startReplica(t *testing.T, db *sql.DB, fails func(messageID string) error) *replica {
+	t.Helper()
+	return newReplica(t, db, "replica", ifNot(fails), Options{}).start(t)
+}
+
+// kill ends a process as kill -9 does, as far as anybody else can tell: it writes nothing from now on, not even a farewell.
+func (r *replica) kill(t *testing.T, admin *sql.DB) {
+	t.Helper()
+	_ = r.db.Close()
+	if _, err := admin.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()", r.name); err != nil {
+		t.Error(err)
+	}
+	r.stop()
+	r.redriver.stop()
+}
+
+// handle is the service's reaction.
+func (r *replica) handle(ctx context.Context, l Letter, redriven bool) error {
+	return r.react(ctx, l, redriven, func() error {
+		ctx := event.WithCause(ctx, event.Cause{ID: l.MessageID, CorrelationID: "c", Parkable: !redriven})
+		return r.store.Update(ctx, event.OrderID(l.OrderID), func(s *seen) ([]event.Event, error) {
+			s.Seen = append(s.Seen, string(l.Payload))
+			return nil, nil
+		})
+	})
+}
+
+// deliver is what the middleware does with a message from the log.
+func (r *replica) deliver(ctx context.Context, l Letter) (Status, error) {
+	for {
+		err := r.handle(ctx, l, false)
+		if err == nil || r.alive.Err() != nil || outbox.IsTransient(err) || errors.Is(err, outbox.ErrStopped) {
+			return "", errors.Join(err, r.alive.Err())
+		}
+		put := r.parking.Put
+		if errors.Is(err, outbox.ErrParked) {
+			put = r.parking.Behind
+		} else {
+			l.Describe(err)
+		}
+		status, err := put(ctx, l)
+		if err != nil || status != "" {
+			return status, err
+		}
+	}
+}
+
+// must delivers messages that nothing prevents from being processed or put aside.
+func (r *replica) must(t *testing.T, want Status, messages ...Letter) {
+	t.Helper()
+	for _, l := range messages {
+		if status, err := r.deliver(t.Context(), l); err != nil || status != want {
+			t.Fatalf("message %s became %q, %v; want %q", l.Payload, status, err, want)
+		}
+	}
+}
+
+func (r *replica) seen(t *testing.T, id event.OrderID) []string {
+	t.Helper()
+	row, _, err := r.store.Load(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return row.Seen
+}
+
+func (r *replica) desk() *Desk {
+	return NewDesk(r.db, map[string]*outbox.Marks{"seen": r.marks}, "tester")
+}
+
+func newOrder() event.OrderID { return event.OrderID(uuid.NewString()) }
+
+func letterFor(order event.OrderID, n int) Letter {
+	id := uuid.NewString()
+	return Letter{
+		ID: NewID("seen-service", id), Service: "seen", Group: "seen-service", Handler: "seen/t", OrderID: string(order), MessageID: id, Topic: testTopic,
+		Key: []byte(order), Payload: fmt.Appendf(nil, "%d", n), Status: New, Attempts: 1, PublishedAt: time.Now(), FirstFailed: time.Now(), LastFailed: time.Now(),
+	}
+}
+
+// messages are n messages of one order.
+func messages(order event.OrderID, n int) []Letter {
+	list := make([]Letter, n)
+	for i := range list {
+		list[i] = letterFor(order, i)
+	}
+	return list
+}
+
+const patience = 60 * time.Second
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+// number is the answer of a query for one.
+func number(t *testing.T, db *sql.DB, query string, args ...any) (n int) {
+	t.Helper()
+	if err := db.QueryRow(query, args...).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+const (
+	openLanes   = "SELECT count(*) FROM deadletter.lanes"
+	markedRows  = "SELECT count(*) FROM seen.rows WHERE parked_at IS NOT NULL"
+	openLetters = "SELECT count(*) FROM deadletter.letters WHERE " + open
+)
+
+// settled waits until nothing is put aside any more, and no mark is left.
+func settled(t *testing.T, db *sql.DB) {
+	t.Helper()
+	eventually(t, "every lane comes to its end", func() bool { return number(t, db, openLanes) == 0 })
+	if marked, left := number(t, db, markedRows), number(t, db, openLetters); marked != 0 || left != 0 {
+		t.Errorf("%d rows are marked, %d messages are put aside, and there is no lane", marked, left)
+	}
+}

@@ -1,0 +1,50 @@
+package deadletter
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// retention is how long letters are kept that were resolved or dropped, with their steps; longer than Kafka keeps
+	// their messages, which could otherwise come again and be taken for new. Redrives and ended
+	// pauses are kept as long.
+	retention = 30 * 24 * time.Hour
+	// tidyEvery is how often older ones are removed, tidyBatch at a time.
+	tidyEvery = time.Minute
+	tidyBatch = 1000
+	// tidyRedrives is the same of redrives: each may have a hundred thousand letters.
+	tidyRedrives = 5
+)
+
+// What is removed, with its batch. Several processes tidy the same tables.
+var removals = []struct {
+	query string
+	batch int64
+}{
+	{`DELETE FROM deadletter.letters WHERE id IN (
+	SELECT id FROM deadletter.letters WHERE closed_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED)`, tidyBatch},
+	{`DELETE FROM deadletter.redrives WHERE id IN (
+	SELECT id FROM deadletter.redrives WHERE created_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED)`, tidyRedrives},
+	{`DELETE FROM deadletter.pauses WHERE id IN (
+	SELECT id FROM deadletter.pauses WHERE resumed_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED)`, tidyBatch},
+}
+
+// tidy removes what was settled long ago. more means that there is more of it.
+func (p *Parking) tidy(ctx context.Context) (more bool, err error) {
+	for _, r := range removals {
+		limited, cancel := context.WithTimeout(ctx, writeLimit)
+		result, err := p.db.ExecContext(limited, r.query, int64(retention.Seconds()), r.batch)
+		cancel()
+		if err != nil {
+			return false, fmt.Errorf("remove what was settled %s ago: %w", retention, err)
+		}
+		n, err := result.RowsAffected()
+		if err != nil {
+			return false, fmt.Errorf("remove what was settled %s ago: %w", retention, err)
+		}
+		more = more || n == r.batch
+	}
+	return more, nil
+}
