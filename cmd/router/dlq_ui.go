@@ -68,6 +68,9 @@ func withScreen(ctx context.Context, screen func([]ui.Source) (*ui.Model, error)
 		if err != nil {
 			return err
 		}
+		if warnings := log.String(); warnings != "" { // a database was left out, for instance
+			model.Tell(warnings)
+		}
 		err = ui.Run(ctx, model, os.Stdin, os.Stdout)
 		fmt.Fprint(os.Stderr, model.Farewell())
 		return err
@@ -95,6 +98,13 @@ func (l *keptLog) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return l.kept.Write(p)
+}
+
+// String is what was kept.
+func (l *keptLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kept.String()
 }
 
 func (l *keptLog) print(w io.Writer) {

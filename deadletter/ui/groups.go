@@ -36,11 +36,21 @@ func (g *groupList) forget() {
 type overview struct {
 	groups []group
 	pauses []deadletter.Pause
+	failed []int // databases that did not say
+	err    error // why
 }
 
 // set takes in what there is now. The group that was chosen stays chosen, wherever it is now.
 func (g *groupList) set(o overview) {
 	list := o.groups
+	for _, was := range g.list { // of a database that does not answer it stays as it was
+		if slices.Contains(o.failed, was.source) {
+			list = append(list, was)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b group) int {
+		return cmp.Or(cmp.Compare(b.Letters, a.Letters), cmp.Compare(a.Fingerprint, b.Fingerprint))
+	})
 	if len(g.list) > 0 {
 		was := g.list[min(g.at, len(g.list)-1)]
 		if i := slices.IndexFunc(list, func(o group) bool { return o.source == was.source && o.Fingerprint == was.Fingerprint }); i >= 0 {
@@ -67,22 +77,20 @@ func (m *Model) loadGroups() Command {
 		}
 		var o overview
 		for i, s := range sources {
-			found, err := s.Groups(ctx, condition)
-			if err != nil {
-				return nil, err
+			groups, err := s.Groups(ctx, condition)
+			pauses, pauseErr := s.Pauses(ctx)
+			if err = cmp.Or(err, pauseErr); err != nil {
+				o.failed, o.err = append(o.failed, i), err
+				continue
 			}
-			for _, g := range found {
+			for _, g := range groups {
 				o.groups = append(o.groups, group{i, g})
-			}
-			pauses, err := s.Pauses(ctx)
-			if err != nil {
-				return nil, err
 			}
 			o.pauses = append(o.pauses, pauses...)
 		}
-		slices.SortStableFunc(o.groups, func(a, b group) int {
-			return cmp.Or(cmp.Compare(b.Letters, a.Letters), cmp.Compare(a.Fingerprint, b.Fingerprint))
-		})
+		if len(o.failed) == len(sources) {
+			return nil, o.err
+		}
 		return o, nil
 	})
 }

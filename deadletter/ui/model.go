@@ -185,6 +185,9 @@ func (m *Model) answered(a answer) []Command {
 	switch v := a.value.(type) {
 	case overview:
 		m.groups.set(v)
+		if v.err != nil {
+			m.trouble = clean(v.err.Error())
+		}
 	case page:
 		m.letters.merge(v)
 	case detail:
@@ -198,6 +201,9 @@ func (m *Model) answered(a answer) []Command {
 	}
 	return nil
 }
+
+// Tell shows a sentence for a while.
+func (m *Model) Tell(text string) { m.say("%s", text) }
 
 func (m *Model) say(format string, args ...any) {
 	m.note, m.notedAt = clean(fmt.Sprintf(format, args...)), m.now

@@ -393,3 +393,31 @@ func TestPausedServices(t *testing.T) {
 	s.wait(refreshEvery)
 	s.hides("Paused")
 }
+
+// One of several databases in trouble: the others go on, and what it said last stays.
+func TestSeveralDatabases(t *testing.T) {
+	one, two := &desk{letters: someLetters(30)}, &desk{letters: someLetters(9), verdict: "applied"}
+	for _, l := range two.letters {
+		l.Service = "payment"
+	}
+	s := open(t, one, two)
+	s.shows("> "+"     20", "     10", "      6", "      3")
+	s.press("end", "enter", "enter")
+	s.shows("service     payment")
+	s.press("esc", "esc")
+	two.broken = errors.New("the second is down")
+	one.letters = one.letters[:2]
+	s.wait(refreshEvery)
+	s.shows("Still trying: the second is down", "      2 ", "      6", "      3")
+	s.hides("     20")
+	if g, _ := s.m.groups.chosen(); g.source != 1 {
+		t.Errorf("a group of database %d is chosen", g.source)
+	}
+	one.broken = two.broken
+	s.wait(refreshEvery)
+	s.shows("      2 ", "      6", "      3")
+	s.m.Tell("a database\nwas left out")
+	one.broken, two.broken = nil, nil
+	s.wait(refreshEvery)
+	s.shows("a database was left out")
+}
