@@ -1,6 +1,11 @@
 package ui
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"millrace/deadletter"
+)
 
 // decided is what came of a drop or a restore.
 type decided struct {
@@ -33,11 +38,15 @@ func (m *Model) decide(what string, do func(ctx context.Context) error) []Comman
 
 // decided says what came of a decision, and reads anew what it has changed.
 func (m *Model) decided(d decided) []Command {
-	if d.err != nil {
+	switch {
+	case errors.Is(d.err, deadletter.ErrProcessed): // it is settled, if otherwise than was wanted
+		m.say("%v", d.err)
+	case d.err != nil:
 		m.say("Nothing was changed: %v", d.err)
 		return nil
+	default:
+		m.say("%s", d.what)
 	}
-	m.say("%s", d.what)
 	switch m.at {
 	case atLetters:
 		return []Command{m.loadLetters()}

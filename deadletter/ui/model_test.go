@@ -356,6 +356,12 @@ func TestDroppingAndRestoring(t *testing.T) {
 	if want := []string{"dropped " + id + ": test order", "new " + id + ": oh no"}; !slices.Equal(d.done, want) {
 		t.Errorf("what was decided is %q, want %q", d.done, want)
 	}
+	d.refused = fmt.Errorf("letter x: %w", deadletter.ErrProcessed)
+	s.press("d")
+	s.write("x")
+	s.press("enter")
+	s.shows("letter x: its message had been processed already")
+	s.hides("Nothing was changed")
 	s.press("n")
 	s.shows("letter " + short(d.letters[1].ID))
 	s.press("n", "p", "p")

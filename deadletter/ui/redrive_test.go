@@ -70,10 +70,10 @@ func TestRedriveOfAGroup(t *testing.T) {
 	s.golden("redrive-failed-again")
 	s.send(Key("r"))
 	<-r.begun
-	r.tallies <- deadletter.Tally{Letters: 200, Resolved: 197, Failed: 2, Gone: 1}
+	r.tallies <- deadletter.Tally{Letters: 200, Resolved: 196, Unchanged: 3, Failed: 2, Held: 1, Gone: 1}
 	r.end <- nil
 	s.settle()
-	s.shows("All have an outcome", "200 of 200")
+	s.shows("All that can go has gone", "200 of 200", "3  of them changed nothing", "1  held behind another letter of their order")
 	s.press("r") // there is nothing to go on with
 	s.press("esc")
 	s.shows("LETTERS")

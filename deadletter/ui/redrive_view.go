@@ -31,7 +31,8 @@ type outcome struct {
 const processed = "processed"
 
 func outcomes(t deadletter.Tally) []outcome {
-	return []outcome{{t.Resolved, processed}, {t.Failed, "failed again"}, {t.Gone, "settled by others"}, {t.Asked, "asked for, no outcome yet"}, {t.Waiting, "not asked for"}}
+	return []outcome{{t.Resolved, processed}, {t.Unchanged, "of them changed nothing"}, {t.Failed, "failed again"}, {t.Held, "held behind another letter of their order"},
+		{t.Gone, "settled by others"}, {t.Asked, "asked for, no outcome yet"}, {t.Waiting, "not asked for"}}
 }
 
 // summary is what became of the letters, in a sentence.
@@ -88,7 +89,7 @@ func (m *Model) redriveLines() []line {
 		text("%s", r.resume())
 		return lines
 	}
-	ended := t.Resolved + t.Failed + t.Gone
+	ended := t.Resolved + t.Failed + t.Held + t.Gone
 	width := max(min(barWidth, m.width-barMargin), 1)
 	full := int(int64(width) * ended / max(t.Letters, 1))
 	text("[%s%s] %s of %s", strings.Repeat("=", full), strings.Repeat(" ", width-full), count(ended), count(t.Letters))
@@ -116,6 +117,9 @@ func (r *redrive) ending(text func(format string, args ...any)) {
 	switch {
 	case r.err != nil && !errors.Is(r.err, context.Canceled):
 		text("Stopped: %v.", r.err)
+	case t.Waiting == 0 && t.Asked == 0 && t.Held > 0:
+		text("All that can go has gone. Those held go on by themselves when the letter before them is redriven or dropped. esc goes back.")
+		return
 	case t.Waiting == 0 && t.Asked == 0:
 		text("All have an outcome. esc goes back.")
 		return

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -35,6 +36,7 @@ type desk struct {
 	pauses  []deadletter.Pause
 	verdict string
 	broken  error // what every question is answered with
+	refused error // what every decision is answered with
 	limits  []int // of the pages that were asked for
 	done    []string
 }
@@ -129,8 +131,8 @@ func (d *desk) Restore(_ context.Context, id, reason string) error {
 }
 
 func (d *desk) settle(id, reason string, s deadletter.Status) error {
-	if d.broken != nil {
-		return d.broken
+	if err := cmp.Or(d.broken, d.refused); err != nil {
+		return err
 	}
 	d.done = append(d.done, fmt.Sprintf("%s %s: %s", s, id, reason))
 	for _, l := range d.letters {
