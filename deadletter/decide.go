@@ -83,14 +83,31 @@ func (d *Desk) Restore(ctx context.Context, id, reason string) error {
 		if id := l.marks(); id != "" {
 			marked[id] = true
 		}
-		// Whoever is at the lane finishes what it is at, and finds this letter next.
+		// A lane that is there goes on as it would have: whoever is at it finds this letter when it comes to it.
 		if _, err := tx.ExecContext(ctx, `INSERT INTO deadletter.lanes (service, lane, order_id) VALUES ($1, $2, nullif($3, '')::uuid)
-ON CONFLICT (service, lane) DO UPDATE SET due_at = NULL`, l.Service, l.lane(), string(l.marks())); err != nil {
+ON CONFLICT (service, lane) DO NOTHING`, l.Service, l.lane(), string(l.marks())); err != nil {
 			return fmt.Errorf("letter %s: %w", id, err)
 		}
-		return d.set(ctx, tx, l, New, "restored", reason)
+		if l.ErrorType == "" { // it was only parked
+			l.Describe(errNotTried)
+			if _, err := tx.ExecContext(ctx, "UPDATE deadletter.letters SET error_type = $2, error = $3, fingerprint = $4 WHERE id = $1", l.ID, l.ErrorType, l.Error, l.Fingerprint()); err != nil {
+				return fmt.Errorf("letter %s: %w", id, err)
+			}
+		}
+		if err := d.set(ctx, tx, l, New, "restored", reason); err != nil {
+			return err
+		}
+		return publishCopies(ctx, tx, l.Service, []*Letter{l}) // it may never have been one that others were told of
 	})
 }
+
+// errNotTried is the error of a letter whose message was dropped while it waited, and restored.
+var errNotTried error = notTriedError{}
+
+type notTriedError struct{}
+
+// Error says why there is none.
+func (notTriedError) Error() string { return "it was dropped before it was tried" }
 
 func (d *Desk) set(ctx context.Context, tx *sql.Tx, l *Letter, s Status, action, reason string) error {
 	_, err := tx.ExecContext(ctx, `WITH changed AS (

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // broken is a service that fails until somebody mends it.
@@ -64,6 +65,44 @@ func TestDroppedAndRestored(t *testing.T) {
 	}
 	if want := []string{"tester dropped nobody needs it", "tester restored it was needed", "tester redriven again", "router resolved "}; !slices.Equal(actions, want) {
 		t.Errorf("steps %q, want %q", actions, want)
+	}
+}
+
+// What is restored behind a message that is tried again by itself does not keep it from that.
+func TestRestoredBehindWhatIsTriedAgain(t *testing.T) {
+	mend, fails := broken()
+	db := database(t)
+	r := newReplica(t, db, "replica", ifNot(fails), Options{})
+	order := newOrder()
+	first, second := letterFor(order, 0), letterFor(order, 1)
+	first.Describe(errors.New("boom"))
+	first.Status, first.RetryAt = Retrying, time.Now().Add(time.Second)
+	if status, err := r.parking.Put(t.Context(), first); err != nil || status != Retrying {
+		t.Fatalf("%q, %v", status, err)
+	}
+	r.must(t, Parked, second)
+	mend()
+	if err := r.desk().Drop(t.Context(), second.ID, "dropped"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.desk().Restore(t.Context(), second.ID, "restored"); err != nil {
+		t.Fatal(err)
+	}
+	if copies := number(t, db, "SELECT count(*) FROM millrace.outbox"); copies != 1 {
+		t.Errorf("%d copies, want that of the restored one, which is a letter now", copies)
+	}
+	r.start(t)
+	eventually(t, "the first is tried by itself", func() bool { return len(r.seen(t, order)) == 1 })
+	found, err := r.desk().Find(t.Context(), second.ID)
+	if err != nil || found.Status != New || found.Error == "" {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if _, err := r.desk().Redrive(t.Context(), []string{second.ID}, "again"); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, db)
+	if got := r.seen(t, order); !slices.Equal(got, []string{"0", "1"}) {
+		t.Errorf("seen %v", got)
 	}
 }
 
