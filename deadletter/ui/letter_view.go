@@ -114,7 +114,11 @@ func (d *detail) lines(verdict string, width int, now time.Time) (lines []line, 
 	}
 	heading("What was done")
 	for _, s := range d.steps {
-		lines = append(lines, indentedText(clean(fmt.Sprintf("%s  %s by %s: %s", moment(s.At), s.Action, s.Who, s.Reason)), width)...)
+		text := fmt.Sprintf("%s  %s by %s", moment(s.At), s.Action, s.Who)
+		if s.Reason != "" {
+			text += ": " + s.Reason
+		}
+		lines = append(lines, indentedText(clean(text), width)...)
 	}
 	if len(d.steps) == 0 {
 		lines = append(lines, line{"  Nothing yet.", plain})
