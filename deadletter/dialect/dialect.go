@@ -3,9 +3,8 @@
 package dialect
 
 import (
+	"cmp"
 	"encoding/base64"
-	"encoding/binary"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +22,7 @@ const (
 	Ours Name = "millrace"
 	// Watermill is one of Watermill's PoisonQueue middleware.
 	Watermill Name = "watermill"
-	// Spring is one of Spring Kafka's DeadLetterPublishingRecoverer.
+	// Spring is one of Spring Kafka's DeadLetterPublishingRecoverer, that of retry topics included.
 	Spring Name = "spring"
 	// Connect is one of Kafka Connect's error reporter.
 	Connect Name = "connect"
@@ -31,34 +30,14 @@ const (
 	None Name = ""
 )
 
-// Record is a record of a topic with dead letters.
-type Record struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-	Key       []byte
-	Value     []byte
-	Headers   []transport.Header
-	Time      time.Time
-}
-
-// headers of the other systems. Spring's numbers are big-endian integers, Connect's are text.
+// headers of Watermill and of Connect, whose numbers are text.
 const (
-	watermillReason     = "reason_poisoned"
-	watermillTopic      = "topic_poisoned"
-	watermillHandler    = "handler_poisoned"
-	watermillSubscriber = "subscriber_poisoned"
-
-	spring          = "kafka_dlt-"
-	springTopic     = spring + "original-topic"
-	springPartition = spring + "original-partition"
-	springOffset    = spring + "original-offset"
-	springTime      = spring + "original-timestamp"
-	springGroup     = spring + "original-consumer-group"
-	springType      = spring + "exception-fqcn"
-	springCause     = spring + "exception-cause-fqcn"
-	springMessage   = spring + "exception-message"
-	springAttempts  = "retry_topic-attempts"
+	watermillSuffix      = "_poisoned"
+	watermillReason      = "reason" + watermillSuffix
+	watermillTopic       = "topic" + watermillSuffix
+	watermillHandler     = "handler" + watermillSuffix
+	watermillSubscriber  = "subscriber" + watermillSuffix
+	watermillCorrelation = "correlation_id"
 
 	connect          = "__connect.errors."
 	connectTopic     = connect + "topic"
@@ -69,34 +48,41 @@ const (
 	connectMessage   = connect + "exception.message"
 )
 
-// Read makes a letter of a record, and tells who wrote it. What the record does not say is empty in the letter; a
-// record that nobody seems to have written as a letter is None, with its body and headers.
-func Read(r Record) (deadletter.Letter, Name) {
+// unknown is a partition or an offset that a letter does not tell.
+const unknown = -1
+
+// Read makes a letter of a record, and tells who wrote it. What the record does not say is empty in the letter,
+// a partition or an offset -1; when it failed is the record's own time. A record that nobody
+// seems to have written as a letter is None, with its own place, body and headers.
+func Read(r transport.LogRecord) (deadletter.Letter, Name) {
 	h := lastOf(r.Headers)
 	l := deadletter.Letter{
-		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Payload: r.Value, PublishedAt: r.Time,
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Payload: r.Value,
 		FirstFailed: r.Time, LastFailed: r.Time, Attempts: 1, Headers: map[string]string{},
+		MessageID: cmp.Or(h[transport.IDHeader], h[transport.UUIDHeader]), CorrelationID: cmp.Or(h[outbox.HeaderCorrelationID], h[watermillCorrelation]),
 	}
 	name := None
 	switch {
 	case h[deadletter.HeaderID] != "":
 		name = Ours
 		readOurs(&l, h)
-	case h[springTopic] != "":
+	case isSpring(h):
 		name = Spring
-		readSpring(&l, h)
+		readSpring(&l, h, firstOf(r.Headers))
 	case h[connectTopic] != "":
 		name = Connect
-		readConnect(&l, h)
+		l.Topic, l.Handler, l.Group = h[connectTopic], h[connectName], "connect-"+h[connectName]
+		l.ErrorType, l.Error = h[connectType], firstLine(h[connectMessage])
+		l.Partition, l.Offset = int32(number(h[connectPartition])), number(h[connectOffset])
 	case h[watermillTopic] != "":
 		name = Watermill
 		l.Topic, l.Handler, l.Group, l.Error = h[watermillTopic], h[watermillHandler], h[watermillSubscriber], firstLine(h[watermillReason])
-		l.Partition, l.Offset = -1, -1 // it does not say
+		l.Partition, l.Offset = unknown, unknown
+	default:
+		l.PublishedAt = r.Time
 	}
-	for key, value := range h {
-		if !ofFailure(key) {
-			l.Headers[key] = value
-		}
+	for _, header := range Original(r.Headers) {
+		l.Headers[header.Key] = string(header.Value)
 	}
 	if name == Ours {
 		delete(l.Headers, outbox.HeaderUUID) // the copy's own
@@ -106,7 +92,7 @@ func Read(r Record) (deadletter.Letter, Name) {
 	}
 	if l.ID == "" {
 		// The place in the log of letters is the only thing that is surely its own.
-		l.ID = deadletter.NewID(string(name), r.Topic+"/"+strconv.Itoa(int(r.Partition))+"/"+strconv.FormatInt(r.Offset, 10))
+		l.ID = deadletter.NewID(string(name), r.Place())
 	}
 	return l, name
 }
@@ -117,7 +103,7 @@ func readOurs(l *deadletter.Letter, h map[string]string) {
 	l.Service, l.OrderID, l.CorrelationID = h[deadletter.HeaderService], h[deadletter.HeaderOrderID], h[deadletter.HeaderCorrelationID]
 	l.Partition, l.Offset = int32(number(h[deadletter.HeaderPartition])), number(h[deadletter.HeaderOffset])
 	l.Attempts = int(number(h[deadletter.HeaderAttempts]))
-	if key, err := base64.StdEncoding.DecodeString(h[deadletter.HeaderKey]); err == nil {
+	if key, err := base64.StdEncoding.DecodeString(h[deadletter.HeaderKey]); err == nil && len(key) > 0 { // an empty key and none look alike there
 		l.Key = key
 	}
 	for header, at := range map[string]*time.Time{
@@ -129,32 +115,21 @@ func readOurs(l *deadletter.Letter, h map[string]string) {
 	}
 }
 
-func readSpring(l *deadletter.Letter, h map[string]string) {
-	l.Topic, l.Group, l.Error = h[springTopic], h[springGroup], firstLine(h[springMessage])
-	l.ErrorType = h[springCause] // what happened; the outer one is always the listener's
-	if l.ErrorType == "" {
-		l.ErrorType = h[springType]
+// Original are the headers that a letter's message came with, as they lie in the record: repeated ones, and
+// values that are no text, are as they were. What whoever wrote the letter added is left out.
+func Original(headers []transport.Header) []transport.Header {
+	kept := make([]transport.Header, 0, len(headers))
+	for _, h := range headers {
+		if !ofFailure(h.Key) {
+			kept = append(kept, h)
+		}
 	}
-	l.Partition, l.Offset = int32(bigEndian(h[springPartition])), bigEndian(h[springOffset])
-	if ms := bigEndian(h[springTime]); ms > 0 {
-		l.PublishedAt = time.UnixMilli(ms).UTC()
-	}
-	if n := bigEndian(h[springAttempts]); n > 0 {
-		l.Attempts = int(n)
-	}
+	return kept
 }
 
-func readConnect(l *deadletter.Letter, h map[string]string) {
-	l.Topic, l.Group, l.Handler = h[connectTopic], "connect-"+h[connectName], h[connectName]
-	l.ErrorType, l.Error = h[connectType], firstLine(h[connectMessage])
-	l.Partition, l.Offset = int32(number(h[connectPartition])), number(h[connectOffset])
-}
-
-// ofFailure tells whether a header was added by whoever wrote the letter: it does not go back with the message.
+// ofFailure tells whether a header was added by whoever wrote the letter.
 func ofFailure(name string) bool {
-	return strings.HasSuffix(name, "_poisoned") || strings.HasPrefix(name, spring) || strings.HasPrefix(name, connect) ||
-		strings.HasPrefix(name, deadletter.HeaderPrefix) || name == springAttempts ||
-		slices.Contains([]string{"retry_topic-backoff-timestamp", "retry_topic-original-timestamp"}, name)
+	return strings.HasSuffix(name, watermillSuffix) || strings.HasPrefix(name, connect) || strings.HasPrefix(name, deadletter.HeaderPrefix) || ofSpring(name)
 }
 
 // lastOf is the last value of each header: who writes a header again means the newer one.
@@ -166,29 +141,28 @@ func lastOf(headers []transport.Header) map[string]string {
 	return h
 }
 
+// firstOf is the first value of each header.
+func firstOf(headers []transport.Header) map[string]string {
+	h := make(map[string]string, len(headers))
+	for _, header := range headers {
+		if _, ok := h[header.Key]; !ok {
+			h[header.Key] = string(header.Value)
+		}
+	}
+	return h
+}
+
 // firstLine leaves stacks out: no two are alike.
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
-	return line
+	return strings.TrimSpace(line)
 }
 
-// number reads a decimal number; -1 is what is not known.
+// number reads a decimal number.
 func number(text string) int64 {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return -1
+		return unknown
 	}
 	return n
-}
-
-// bigEndian reads a number of four or eight bytes, as Spring writes them; -1 is what is not known.
-func bigEndian(value string) int64 {
-	switch b := []byte(value); len(b) {
-	case 4:
-		return int64(int32(binary.BigEndian.Uint32(b)))
-	case 8:
-		return int64(binary.BigEndian.Uint64(b))
-	default:
-		return -1
-	}
 }
