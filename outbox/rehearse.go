@@ -20,6 +20,8 @@ type Rehearsal struct {
 	Before, After []byte
 	// Said are the events that would be published.
 	Said []Said
+
+	probe bool // only whether a store is asked
 }
 
 // Said is an event that would be published.
@@ -43,8 +45,18 @@ func Rehearse(ctx context.Context) (context.Context, *Rehearsal) {
 	return context.WithValue(ctx, rehearsalKey{}, r), r
 }
 
+// Probe returns a context whose updates are not even begun: only Asked is found out, and their callers get no error.
+func Probe(ctx context.Context) (context.Context, *Rehearsal) {
+	r := &Rehearsal{probe: true}
+	return context.WithValue(ctx, rehearsalKey{}, r), r
+}
+
 // rehearse runs one update in a transaction of its own, and rolls it back. The store need not run.
 func (s *Store[S, V]) rehearse(ctx context.Context, m *member[S, V], r *Rehearsal) error {
+	if r.probe {
+		r.Asked = true
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, transactionLimit)
 	defer cancel()
 	tx, now, err := s.backend.begin(ctx, lockOptions{wait: true})
