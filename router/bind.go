@@ -101,26 +101,35 @@ func (e *BadMessageError) Permanent() bool { return true }
 
 // handle decodes a message and calls the reaction.
 func (e Edge) handle(msg *message.Message) error {
+	ev, err := e.read(msg)
+	if err != nil {
+		return err
+	}
+	return e.react(msg.Context(), ev)
+}
+
+// read decodes a message. Its error is a BadMessageError.
+func (e Edge) read(msg *message.Message) (event.Event, error) {
 	if v := msg.Metadata.Get(outbox.HeaderSchemaVersion); v != "" {
 		version, err := strconv.Atoi(v)
 		switch {
 		case err != nil || version < 1:
-			return &BadMessageError{fmt.Sprintf("header %s is %q, not a version number", outbox.HeaderSchemaVersion, v), true}
+			return nil, &BadMessageError{fmt.Sprintf("header %s is %q, not a version number", outbox.HeaderSchemaVersion, v), true}
 		case version > e.Topic.SchemaVersion:
-			return &BadMessageError{fmt.Sprintf("%s has schema version %d, this build knows %d: upgrade, then redrive", e.Topic.Event, version, e.Topic.SchemaVersion), false}
+			return nil, &BadMessageError{fmt.Sprintf("%s has schema version %d, this build knows %d: upgrade, then redrive", e.Topic.Event, version, e.Topic.SchemaVersion), false}
 		}
 	}
 	if typ := msg.Metadata.Get(outbox.HeaderType); typ != "" && typ != e.Topic.Event {
-		return &BadMessageError{fmt.Sprintf("header %s is %q, but the topic carries %s", outbox.HeaderType, typ, e.Topic.Event), true}
+		return nil, &BadMessageError{fmt.Sprintf("header %s is %q, but the topic carries %s", outbox.HeaderType, typ, e.Topic.Event), true}
 	}
 	ev, err := e.Topic.Decode(msg.Payload)
 	if err != nil {
-		return &BadMessageError{fmt.Sprintf("the body is not readable: %v", err), true}
+		return nil, &BadMessageError{fmt.Sprintf("the body is not readable: %v", err), true}
 	}
 	if d, ok := transport.DeliveryFrom(msg.Context()); ok && string(d.Key) != string(ev.Key()) {
-		return &BadMessageError{fmt.Sprintf("the key is %q, but the body is about order %s", d.Key, ev.Key()), true}
+		return nil, &BadMessageError{fmt.Sprintf("the key is %q, but the body is about order %s", d.Key, ev.Key()), true}
 	}
-	return e.react(msg.Context(), ev)
+	return ev, nil
 }
 
 // Deliver hands one message to the reaction a service has to a topic, under the cause
