@@ -39,6 +39,8 @@ var rooms = []room{
 	{pattern: "groupcommit"},
 	{pattern: "deadletter/dialect", own: []string{"deadletter", "outbox", "transport"}},
 	{pattern: "deadletter/ui", own: []string{"deadletter", "deadletter/filter"}, third: []string{"charm.land/bubbletea/v2", "github.com/charmbracelet/x/ansi"}, banned: []string{"database/sql", "net/http"}},
+	{pattern: "deadletter/foreign", own: []string{"deadletter", "deadletter/dialect", "deadletter/filter", "outbox", "transport"}, third: []string{"github.com/google/uuid"}},
+	{pattern: "deadletter/reindex", own: []string{"deadletter", "deadletter/dialect", "event", "outbox", "transport"}, third: []string{"github.com/google/uuid"}},
 	{pattern: "deadletter/filter", third: []string{"github.com/google/uuid"}},
 	{pattern: "deadletter", own: []string{"event", "outbox", "transport", "groupcommit", "deadletter/filter"}, third: []string{
 		"github.com/ThreeDotsLabs/watermill", "github.com/google/uuid", "github.com/prometheus/client_golang", "golang.org/x/time/rate"}},

@@ -54,6 +54,8 @@ Exit codes: 0 done, 1 not done or not wholly, 2 a mistake in the command, 130 in
 		dlqExportCommand(),
 		dlqImportCommand(),
 		dlqUICommand(),
+		dlqReindexCommand(),
+		dlqForeignCommand(),
 	)
 	for _, sub := range cmd.Commands() {
 		completeOutput(sub)
