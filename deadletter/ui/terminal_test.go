@@ -62,9 +62,14 @@ func (s *transcript) String() string {
 	return s.text.String()
 }
 
-func (s *transcript) await(t *testing.T, text string) {
+// await waits for what is on the screen; the person has it drawn anew for that, because otherwise only what differs
+// is written.
+func (s *transcript) await(t *testing.T, person io.Writer, text string) {
 	t.Helper()
-	for late := time.Now().Add(patience); !strings.Contains(ansi.Strip(s.String()), text); time.Sleep(lookEvery) {
+	for late := time.Now().Add(patience); !strings.Contains(ansi.Strip(s.String()), text); time.Sleep(5 * lookEvery) {
+		if _, err := person.Write([]byte("\x0c")); err != nil {
+			t.Fatal(err)
+		}
 		if time.Now().After(late) {
 			t.Fatalf("%q is not written; what is:\n%q", text, s.String())
 		}
@@ -103,14 +108,18 @@ func TestTheTerminalIsLeftAsItWas(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctx, signal := context.WithCancel(t.Context())
-			defer signal()
 			ended := make(chan error, 1)
-			go func() { ended <- Run(ctx, m, program, program) }()
+			var running sync.WaitGroup
+			running.Go(func() { ended <- Run(ctx, m, program, program) })
+			t.Cleanup(func() { // before the terminal is closed
+				signal()
+				running.Wait()
+			})
 			for i := 0; i < len(c.keys); i += 2 {
 				if _, err := person.WriteString(c.keys[i]); err != nil {
 					t.Fatal(err)
 				}
-				out.await(t, c.keys[i+1])
+				out.await(t, person, c.keys[i+1])
 			}
 			if c.end {
 				signal()
