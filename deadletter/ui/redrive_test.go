@@ -94,7 +94,7 @@ func TestRedriveInTrouble(t *testing.T) {
 	s.send(Key("r"))
 	<-r.begun
 	s.send(Tick(today.Add(idleHint + 2*time.Second)))
-	s.shows("Nothing has come of it for 12s")
+	s.shows("Nothing has come of it for 12s", "--resume 0b0e5c7e-7c1a-4d0e-9d43-4f8b8f2f6a10 --here")
 	r.tallies <- deadletter.Tally{Letters: 2, Resolved: 2}
 	r.end <- nil
 	s.settle()
