@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -16,6 +17,18 @@ import (
 	"millrace/transport"
 	"millrace/transport/kafka"
 )
+
+// onEachBroker runs a test on the embedded broker, and on a real Kafka where there is one. a and b are topics of its own.
+func onEachBroker(t *testing.T, test func(t *testing.T, broker, a, b string)) {
+	t.Parallel()
+	for name, start := range map[string]func(testing.TB) string{"embedded": testserver.Kafka, "Apache": testserver.RealKafka} {
+		t.Run(name, func(t *testing.T) {
+			broker, a, b := start(t), "a-"+uuid.NewString(), "b-"+uuid.NewString()
+			createTopics(t, broker, a, b)
+			test(t, broker, a, b)
+		})
+	}
+}
 
 // record is one of the test's; Partition -1 is by key.
 func record(topic string, partition int32, key, value string, at time.Time) transport.LogRecord {
@@ -64,20 +77,21 @@ func newAdmin(t *testing.T, broker string) *kafka.Admin {
 // A scan sees each record once, those of a partition in order, and ends with those that were there when it
 // began; what is written meanwhile is not waited for.
 func TestAScanEndsWhereTheLogEndedWhenItBegan(t *testing.T) {
-	t.Parallel()
-	broker := testserver.Kafka(t)
-	createTopics(t, broker, "a", "b", "empty")
+	onEachBroker(t, testAScanEndsWhereTheLogEndedWhenItBegan)
+}
+
+func testAScanEndsWhereTheLogEndedWhenItBegan(t *testing.T, broker, a, b string) {
 	const each = 300
 	var records []transport.LogRecord
 	for n := range each {
-		records = append(records, record("a", int32(n%3), "k", fmt.Sprint(n), time.Time{}), record("b", -1, fmt.Sprint("key-", n%7), fmt.Sprint(n), time.Time{}))
+		records = append(records, record(a, int32(n%3), "k", fmt.Sprint(n), time.Time{}), record(b, -1, fmt.Sprint("key-", n%7), fmt.Sprint(n), time.Time{}))
 	}
 	sendAll(t, broker, records...)
 	admin := newAdmin(t, broker)
 	seen, last := 0, map[string]int64{}
-	err := admin.Scan(t.Context(), []string{"a", "b", "empty"}, time.Time{}, func(r transport.LogRecord) error {
+	err := admin.Scan(t.Context(), []string{a, b}, time.Time{}, func(r transport.LogRecord) error {
 		if seen++; seen%100 == 1 {
-			sendAll(t, broker, record("a", 0, "k", "later", time.Time{}))
+			sendAll(t, broker, record(a, 0, "k", "later", time.Time{}))
 		}
 		if string(r.Value) == "later" {
 			t.Error("a record is seen that came later")
@@ -94,20 +108,19 @@ func TestAScanEndsWhereTheLogEndedWhenItBegan(t *testing.T) {
 	}
 }
 
-func TestAScanBeginsAtATime(t *testing.T) {
-	t.Parallel()
-	broker := testserver.Kafka(t)
-	createTopics(t, broker, "a")
+func TestAScanBeginsAtATime(t *testing.T) { onEachBroker(t, testAScanBeginsAtATime) }
+
+func testAScanBeginsAtATime(t *testing.T, broker, a, _ string) {
 	noon := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	var records []transport.LogRecord
 	for n := range 30 {
-		records = append(records, record("a", int32(n%3), "k", fmt.Sprint(n), noon.Add(time.Duration(n)*time.Minute)))
+		records = append(records, record(a, int32(n%3), "k", fmt.Sprint(n), noon.Add(time.Duration(n)*time.Minute)))
 	}
 	sendAll(t, broker, records...)
 	admin := newAdmin(t, broker)
 	for since, want := range map[time.Duration]int{0: 30, 10 * time.Minute: 20, time.Hour: 0} {
 		seen := 0
-		if err := admin.Scan(t.Context(), []string{"a"}, noon.Add(since), func(r transport.LogRecord) error {
+		if err := admin.Scan(t.Context(), []string{a}, noon.Add(since), func(r transport.LogRecord) error {
 			if seen++; r.Time.Before(noon.Add(since)) {
 				t.Errorf("since %s: a record of %s", since, r.Time)
 			}
@@ -118,25 +131,24 @@ func TestAScanBeginsAtATime(t *testing.T) {
 	}
 }
 
-func TestAScanStopsWithItsReader(t *testing.T) {
-	t.Parallel()
-	broker := testserver.Kafka(t)
-	createTopics(t, broker, "a")
-	sendAll(t, broker, record("a", 0, "k", "1", time.Time{}), record("a", 0, "k", "2", time.Time{}))
+func TestAScanStopsWithItsReader(t *testing.T) { onEachBroker(t, testAScanStopsWithItsReader) }
+
+func testAScanStopsWithItsReader(t *testing.T, broker, a, _ string) {
+	sendAll(t, broker, record(a, 0, "k", "1", time.Time{}), record(a, 0, "k", "2", time.Time{}))
 	admin, boom, seen := newAdmin(t, broker), errors.New("boom"), 0
-	err := admin.Scan(t.Context(), []string{"a"}, time.Time{}, func(transport.LogRecord) error { seen++; return boom })
+	err := admin.Scan(t.Context(), []string{a}, time.Time{}, func(transport.LogRecord) error { seen++; return boom })
 	if !errors.Is(err, boom) || seen != 1 {
 		t.Errorf("%v after %d records", err, seen)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	err = admin.Scan(ctx, []string{"a"}, time.Time{}, func(transport.LogRecord) error { cancel(); return nil })
+	err = admin.Scan(ctx, []string{a}, time.Time{}, func(transport.LogRecord) error { cancel(); return nil })
 	if err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if err := admin.Scan(t.Context(), []string{"a", "nowhere"}, time.Time{}, nil); err == nil || !strings.Contains(err.Error(), "topic nowhere does not exist") {
+	if err := admin.Scan(t.Context(), []string{a, "nowhere"}, time.Time{}, nil); err == nil || !strings.Contains(err.Error(), "topic nowhere does not exist") {
 		t.Errorf("a topic that is not there: %v", err)
 	}
-	if n, err := admin.Partitions(t.Context(), "a"); err != nil || n != 3 {
+	if n, err := admin.Partitions(t.Context(), a); err != nil || n != 3 {
 		t.Errorf("%d partitions, %v", n, err)
 	}
 	if n, err := admin.Partitions(t.Context(), "nowhere"); err == nil {
@@ -146,10 +158,11 @@ func TestAScanStopsWithItsReader(t *testing.T) {
 
 // What was aborted is not seen, and the marker of a transaction, which may be the last of a partition, is not waited for.
 func TestAScanLeavesOutWhatWasAborted(t *testing.T) {
-	t.Parallel()
-	broker := testserver.Kafka(t)
-	createTopics(t, broker, "a")
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.TransactionalID("x"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	onEachBroker(t, testAScanLeavesOutWhatWasAborted)
+}
+
+func testAScanLeavesOutWhatWasAborted(t *testing.T, broker, a, _ string) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.TransactionalID(a), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +174,7 @@ func TestAScanLeavesOutWhatWasAborted(t *testing.T) {
 		if err := client.BeginTransaction(); err != nil {
 			t.Fatal(err)
 		}
-		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "a", Partition: 1, Value: []byte(c.value)}).FirstErr(); err != nil {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: a, Partition: 1, Value: []byte(c.value)}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 		if err := client.EndTransaction(t.Context(), c.end); err != nil {
@@ -170,17 +183,17 @@ func TestAScanLeavesOutWhatWasAborted(t *testing.T) {
 	}
 	admin := newAdmin(t, broker)
 	var seen []string
-	err = admin.Scan(t.Context(), []string{"a"}, time.Time{}, func(r transport.LogRecord) error { seen = append(seen, string(r.Value)); return nil })
+	err = admin.Scan(t.Context(), []string{a}, time.Time{}, func(r transport.LogRecord) error { seen = append(seen, string(r.Value)); return nil })
 	if err != nil || !slices.Equal(seen, []string{"kept"}) {
 		t.Errorf("seen %q, %v", seen, err)
 	}
 	for offset, want := range map[int64]bool{0: true, 1: false, 2: false, 3: false, 99: false} {
-		r, err := admin.ReadAt(t.Context(), "a", 1, offset)
+		r, err := admin.ReadAt(t.Context(), a, 1, offset)
 		if want != (err == nil) || want && string(r.Value) != "kept" || !want && !errors.Is(err, transport.ErrNoRecord) {
 			t.Errorf("offset %d: %q, %v", offset, r.Value, err)
 		}
 	}
-	if _, err := admin.ReadAt(t.Context(), "a", 7, 0); !errors.Is(err, transport.ErrNoRecord) {
+	if _, err := admin.ReadAt(t.Context(), a, 7, 0); !errors.Is(err, transport.ErrNoRecord) {
 		t.Errorf("a partition that is not there: %v", err)
 	}
 }

@@ -7,16 +7,16 @@ import (
 	"testing"
 	"time"
 
-	"millrace/testserver"
 	"millrace/transport"
 	"millrace/transport/kafka"
 )
 
 // A sender writes to the partition and with the time it is told; without a partition, where Publisher would.
 func TestASenderKeepsPartitionAndTime(t *testing.T) {
-	t.Parallel()
-	broker := testserver.Kafka(t)
-	createTopics(t, broker, "a")
+	onEachBroker(t, testASenderKeepsPartitionAndTime)
+}
+
+func testASenderKeepsPartitionAndTime(t *testing.T, broker, a, _ string) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	publisher, err := kafka.NewPublisher(quick(broker))
 	if err != nil {
@@ -26,8 +26,8 @@ func TestASenderKeepsPartitionAndTime(t *testing.T) {
 	var sent []transport.LogRecord
 	for n := range 60 {
 		key := fmt.Sprint("key-", n%20)
-		sent = append(sent, record("a", int32(n%3), key, "placed", at), record("a", -1, key, "by key", at), record("a", 99, key, "by key", at))
-		if err := errors.Join(publisher.PublishBatch(t.Context(), []transport.Record{{Topic: "a", Key: []byte(key), Value: []byte("published")}})...); err != nil {
+		sent = append(sent, record(a, int32(n%3), key, "placed", at), record(a, -1, key, "by key", at), record(a, 99, key, "by key", at))
+		if err := errors.Join(publisher.PublishBatch(t.Context(), []transport.Record{{Topic: a, Key: []byte(key), Value: []byte("published")}})...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -36,7 +36,7 @@ func TestASenderKeepsPartitionAndTime(t *testing.T) {
 	byKey := map[string]int32{}
 	admin, n := newAdmin(t, broker), 0
 	var others []transport.LogRecord
-	if err := admin.Scan(t.Context(), []string{"a"}, time.Time{}, func(r transport.LogRecord) error {
+	if err := admin.Scan(t.Context(), []string{a}, time.Time{}, func(r transport.LogRecord) error {
 		switch string(r.Value) {
 		case "published":
 			byKey[string(r.Key)] = r.Partition
@@ -65,16 +65,17 @@ func TestASenderKeepsPartitionAndTime(t *testing.T) {
 }
 
 func TestNothingOvertakesWhatIsTooLarge(t *testing.T) {
-	t.Parallel()
-	broker := testserver.Kafka(t)
-	createTopics(t, broker, "a")
+	onEachBroker(t, testNothingOvertakesWhatIsTooLarge)
+}
+
+func testNothingOvertakesWhatIsTooLarge(t *testing.T, broker, a, _ string) {
 	sender, err := kafka.NewSender(quick(broker))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sender.Close()
 	errs := sender.Send(t.Context(), []transport.LogRecord{
-		record("a", -1, "k", "1", time.Time{}), record("a", -1, "k", strings.Repeat("x", 2_000_000), time.Time{}), record("a", -1, "k", "3", time.Time{})})
+		record(a, -1, "k", "1", time.Time{}), record(a, -1, "k", strings.Repeat("x", 2_000_000), time.Time{}), record(a, -1, "k", "3", time.Time{})})
 	if errs[0] != nil || !errors.Is(errs[1], kafka.ErrTooLarge) || !errors.Is(errs[2], kafka.ErrOvertakes) {
 		t.Errorf("%v", errs)
 	}
