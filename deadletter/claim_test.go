@@ -168,7 +168,7 @@ END $$`,
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer gate.Rollback() //nolint:errcheck // after the first time it does nothing
+	defer gate.Rollback() // after the first time it does nothing
 	if _, err := gate.Exec("SELECT pg_advisory_xact_lock(1)"); err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func TestAHeldRowIsOneOrdersTrouble(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after the commit it does nothing
+	defer tx.Rollback() // after the commit it does nothing
 	if _, err := tx.Exec("SELECT FROM seen.rows WHERE order_id = $1 FOR UPDATE", string(held)); err != nil {
 		t.Fatal(err)
 	}

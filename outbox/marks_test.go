@@ -129,7 +129,7 @@ func TestTryHoldGoesRoundHeldRows(t *testing.T) {
 	}
 	tx, err := db.Begin()
 	must(t, err)
-	defer tx.Rollback() //nolint:errcheck // nothing was written
+	defer tx.Rollback() // nothing was written
 	_, err = tx.Exec("SELECT FROM basket.rows WHERE order_id = $1 FOR UPDATE", string(held))
 	must(t, err)
 	must(t, NewMarks(db, s).TryHold(t.Context(), []event.OrderID{held, free, missing}, func(_ context.Context, _ *sql.Tx, marked map[event.OrderID]bool) error {

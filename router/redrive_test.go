@@ -305,7 +305,7 @@ func TestTheVerdictIsWhatHappens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after the commit it does nothing
+	defer tx.Rollback() // after the commit it does nothing
 	if _, err := tx.Exec("SELECT FROM shipping.shipments WHERE order_id = $1 FOR UPDATE", string(order)); err != nil {
 		t.Fatal(err)
 	}

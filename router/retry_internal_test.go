@@ -108,7 +108,7 @@ func edgeOf(t *testing.T, g Graph) (ServiceFlow, Edge) {
 // A message is acknowledged when it was processed, or what became of it is durable; otherwise it comes again.
 func TestWhatBecomesOfAMessageThatFailed(t *testing.T) {
 	boom, lost := &BadMessageError{reason: "boom"}, errors.New("the database is away")
-	parked := error(outbox.ErrParked)
+	parked := outbox.ErrParked
 	for what, c := range map[string]struct {
 		script   script
 		handlers []error // of each try
