@@ -60,10 +60,11 @@ FROM due WHERE t.service = $1 AND t.lane = due.lane RETURNING t.lane, coalesce(t
 // claim takes lanes that are due, as many as there are places for, and has them go on.
 func (r *Redriver) claim(ctx context.Context) (claimed int, err error) {
 	free := cap(r.places) - len(r.places)
-	if free == 0 {
+	if free == 0 || ctx.Err() != nil {
 		return 0, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, writeLimit)
+	// A stop does not break off what the server may be doing: it would claim lanes that nobody knows of.
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
 	defer cancel()
 	claims, err := r.claimed(limited, free)
 	if err != nil || len(claims) == 0 {
@@ -74,16 +75,14 @@ func (r *Redriver) claim(ctx context.Context) (claimed int, err error) {
 		lanes[i] = c.lane
 	}
 	next, err := heads(limited, r.parking.db, r.parking.service, lanes)
-	if err != nil {
-		return 0, err // their lease ends
-	}
 	for _, c := range claims {
 		head := next[c.lane]
 		r.places <- struct{}{}
 		r.running.Go(func() {
 			defer r.giveBack()
 			if head == nil || head.Status == New {
-				// Nothing to try, it seems. To leave the lane takes a look under its lock: somebody may be asking just now.
+				// Nothing to try, it seems, or there was trouble. To leave the lane takes a look under its lock: somebody may
+				// be asking just now.
 				var err error
 				if head, err = r.parking.settleHead(ctx, &c, nil, Outcome{}); err != nil {
 					r.log.Warn("a lane cannot be left; its lease ends", "service", r.parking.service, "lane", c.lane, "error", err)
@@ -93,7 +92,7 @@ func (r *Redriver) claim(ctx context.Context) (claimed int, err error) {
 			r.goOn(ctx, c, head)
 		})
 	}
-	return len(claims), nil
+	return len(claims), err
 }
 
 func (r *Redriver) claimed(ctx context.Context, limit int) (claims []claim, err error) {
