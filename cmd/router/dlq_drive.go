@@ -125,7 +125,7 @@ func (rs runs) show(ctx context.Context, w io.Writer, again bool) error {
 	if again {
 		fmt.Fprintf(w, "It was begun by %s %s; %d are left.\n", r.Who, ago(time.Now(), r.CreatedAt), t.Waiting+t.Asked)
 	}
-	groups := table{columns: []column{{name: "LETTERS", right: true}, {name: "SERVICE"}, {name: "GROUP"}, {name: "ERROR"}}}
+	groups := table{below: groupLines, columns: []column{{name: "LETTERS", right: true}, {name: "SERVICE"}, {name: "GROUP"}, {name: "ERROR"}}}
 	for _, s := range rs.shares() {
 		groups.add(fmt.Sprint(s.Letters), s.Service, s.Fingerprint, s.Error)
 	}
@@ -234,7 +234,7 @@ func (rs runs) end(ctx context.Context, cmd *cobra.Command, o redriveOptions, dr
 }
 
 func (rs runs) printEnd(w io.Writer, total deadletter.Tally, took time.Duration) error {
-	t := table{columns: []column{{name: "SERVICE"}, {name: "GROUP"}, {name: "LETTERS", right: true}, {name: "PROCESSED", right: true}, {name: "FAILED", right: true},
+	t := table{below: groupLines, columns: []column{{name: "SERVICE"}, {name: "GROUP"}, {name: "LETTERS", right: true}, {name: "PROCESSED", right: true}, {name: "FAILED", right: true},
 		{name: "SETTLED", right: true, spare: true}, {name: "LEFT", right: true}, {name: "ERROR"}}}
 	for _, s := range rs.shares() {
 		t.add(s.Service, s.Fingerprint, fmt.Sprint(s.Letters), fmt.Sprint(s.Resolved), fmt.Sprint(s.Failed), fmt.Sprint(s.Gone), fmt.Sprint(s.Waiting+s.Asked), s.Error)

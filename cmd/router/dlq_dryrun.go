@@ -84,7 +84,7 @@ func (d *desks) dryRun(ctx context.Context, cmd *cobra.Command, c filter.Conditi
 	slices.SortFunc(rows, func(a, b *tallied) int {
 		return cmp.Or(cmp.Compare(b.letters, a.letters), cmp.Compare(a.example, b.example))
 	})
-	t := table{columns: []column{{name: "LETTERS", right: true}, {name: "SERVICE"}, {name: "VERDICT"}, {name: "EXAMPLE"}, {name: "WHY"}}}
+	t := table{below: groupLines, columns: []column{{name: "LETTERS", right: true}, {name: "SERVICE"}, {name: "VERDICT"}, {name: "EXAMPLE"}, {name: "WHY"}}}
 	for _, v := range rows {
 		t.add(fmt.Sprint(v.letters), v.service, string(v.result), shortID(v.example), v.why)
 	}

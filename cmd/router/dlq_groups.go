@@ -95,7 +95,7 @@ func printGroups(w io.Writer, found groupsJSON, filtered bool, now time.Time) er
 	if len(found.Groups) == 0 {
 		printNone(w, filtered)
 	} else {
-		t := table{columns: []column{{name: "GROUP"}, {name: "COUNT", right: true}, {name: "ORDERS", right: true}, {name: "PARKED", right: true}, {name: "SERVICE"},
+		t := table{below: groupLines, columns: []column{{name: "GROUP"}, {name: "COUNT", right: true}, {name: "ORDERS", right: true}, {name: "PARKED", right: true}, {name: "SERVICE"},
 			{name: "FIRST", right: true}, {name: "LAST", right: true}, {name: "TREND"}, {name: "EXAMPLE", spare: true}, {name: "ERROR"}}}
 		for _, g := range found.Groups {
 			t.add(g.Group, fmt.Sprint(g.Letters), fmt.Sprint(g.Orders), fmt.Sprint(g.Behind), strings.Join(g.Services, ","),
@@ -119,6 +119,9 @@ Next: router dlq show %s
 `, shortID(g.Example), g.Group, g.Group)
 	return err
 }
+
+// groupLines are enough for most errors, on a narrow terminal.
+const groupLines = 3
 
 // printNone says kindly that there is nothing.
 func printNone(w io.Writer, filtered bool) {

@@ -120,11 +120,11 @@ func (p *letterPage) story(s shown, l *deadletter.Letter) {
 		p.line("  " + clean(s.StoryMissing))
 	}
 	for _, e := range s.Story {
-		mark, data := " ", clean(string(e.Data))
+		mark, what, data := " ", e.What, e.summary()
 		if e.Letter {
-			mark, data = "→", fmt.Sprintf("published; failed at %s %s", l.Service, l.FirstFailed.Local().Format(clock))
+			mark, what, data = "→", "this message", fmt.Sprintf("%s; failed at %s", e.What, l.Service)
 		}
-		p.line(fmt.Sprintf("%s %s  %-20s %s", mark, e.At.Local().Format(clock), e.What, data))
+		p.line(fmt.Sprintf("%s %s  %-19s  %s", mark, e.At.Local().Format(clock), what, clean(data)))
 	}
 }
 

@@ -53,3 +53,16 @@ func (d *desks) story(ctx context.Context, l *deadletter.Letter) (story []storyJ
 	}
 	return story, ""
 }
+
+// summary is a fact in a few words: of a status, from what to what.
+func (e storyJSON) summary() string {
+	var change struct{ Status, Previous, Reason string }
+	if json.Unmarshal(e.Data, &change) != nil || change.Status == "" || change.Previous == "" {
+		return string(e.Data)
+	}
+	text := change.Previous + " → " + change.Status
+	if change.Reason != "" {
+		text += " (" + change.Reason + ")"
+	}
+	return text
+}

@@ -23,12 +23,14 @@ type column struct {
 type table struct {
 	columns []column
 	rows    [][]string
+	// below is how many lines that may be: 1 when 0.
+	below int
 }
 
 const (
 	columnGap = 2
 	// minText is how much room the last column needs to stand in its row.
-	minText = 30
+	minText = 40
 	// pipeText is how much of it is printed where no terminal sets a limit. All of it is in the JSON.
 	pipeText = 200
 	// minColumn is how narrow a column may become.
@@ -59,7 +61,7 @@ func (t *table) print(w io.Writer, width int) error {
 				shown = append(shown[:i:i], shown[i+1:]...)
 			}
 		}
-		if room = width - total(); room < minText {
+		if room = width - total(); room < minText || t.below > 1 && t.longest() > room {
 			room, below = width-columnGap, true
 		}
 		for below && total()-columnGap > width && t.narrow(shown, widths) {
@@ -78,13 +80,34 @@ func (t *table) print(w io.Writer, width int) error {
 	}
 	line(func(i int) string { return t.columns[i].name }, t.columns[text].name)
 	for _, cells := range t.rows {
-		line(func(i int) string { return cells[i] }, cut(cells[text], room))
-		if below && cells[text] != "" {
-			fmt.Fprintf(&b, "%*s%s\n", columnGap, "", cut(cells[text], room))
+		line(func(i int) string { return cells[i] }, cutMiddle(cells[text], room))
+		if below {
+			t.writeBelow(&b, cells[text], room)
 		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// longest is how wide the last column wants to be.
+func (t *table) longest() (n int) {
+	for _, cells := range t.rows {
+		n = max(n, displayWidth(cells[len(cells)-1]))
+	}
+	return n
+}
+
+// writeBelow writes the last column of a row on lines of their own.
+func (t *table) writeBelow(b *strings.Builder, text string, width int) {
+	lines := wrapped(text, width)
+	if len(lines) > max(t.below, 1) {
+		lines = []string{cutMiddle(text, width)}
+	}
+	for _, line := range lines {
+		if line != "" {
+			fmt.Fprintf(b, "%*s%s\n", columnGap, "", line)
+		}
+	}
 }
 
 // measure is all columns but the last, and how wide they want to be.
@@ -136,7 +159,7 @@ func terminalWidth(w io.Writer) int {
 		}
 	}
 	width, err := strconv.Atoi(os.Getenv("COLUMNS"))
-	if err != nil || width < minText {
+	if err != nil || width < 1 {
 		return 0
 	}
 	return width

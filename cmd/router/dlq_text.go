@@ -48,6 +48,15 @@ func beginning(text string, width int) string {
 	return text
 }
 
+// cutMiddle leaves out the middle: errors begin with where, and end with what.
+func cutMiddle(text string, width int) string {
+	if displayWidth(text) <= width {
+		return text
+	}
+	end := cutStart(text, width/2)
+	return beginning(text, width-displayWidth(end)) + end
+}
+
 // cutStart leaves out the beginning: of ids that were made at the same time, the ends differ.
 func cutStart(text string, width int) string {
 	if displayWidth(text) <= width {
