@@ -168,7 +168,7 @@ func (d *desks) drive(ctx context.Context, cmd *cobra.Command, rs runs, o redriv
 			return nil
 		}
 		pace.MaxFailures += before // those of the last time do not count
-		guard := attendance{desk: r.desk, services: r.services(), cancel: cancel, tell: bar.say}
+		guard := attendance{desk: r.desk, services: r.services(), cancel: cancel, tell: bar.say, begin: time.Now()}
 		t, err := r.desk.Drive(ctx, r.redrive, pace, func(t deadletter.Tally) {
 			r.tally = t
 			bar.show(rs.tally())

@@ -88,6 +88,7 @@ type attendance struct {
 	services []string
 	cancel   context.CancelCauseFunc
 	tell     func(string)
+	begin    time.Time
 	told     bool
 	last     time.Time
 }
@@ -98,11 +99,12 @@ func (a *attendance) look(ctx context.Context, t deadletter.Tally) {
 	}
 	a.last = time.Now()
 	due, err := a.desk.Due(ctx, a.services...)
+	idle := min(due.Idle, time.Since(a.begin)) // nobody may have been there before
 	switch {
 	case err != nil: // whoever drives it finds out as well, and says so
-	case due.Idle > unattendedLimit:
+	case idle > unattendedLimit:
 		a.cancel(errUnattended)
-	case due.Idle > unattendedNotice && !a.told:
+	case idle > unattendedNotice && !a.told:
 		a.told = true
 		a.tell(fmt.Sprintf("Nobody is at work: no router that runs %s claims these letters. Start one, or stop this (Ctrl-C) and resume it with --here.", strings.Join(a.services, " or ")))
 	}
