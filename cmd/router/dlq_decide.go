@@ -61,6 +61,8 @@ func (n decision) command(cmd *cobra.Command) *cobra.Command {
 				switch {
 				case ctx.Err() != nil:
 					return ctx.Err()
+				case errors.Is(err, deadletter.ErrProcessed):
+					fmt.Fprintln(cmd.OutOrStdout(), err)
 				case err != nil:
 					failed++
 					fmt.Fprintln(cmd.ErrOrStderr(), "router:", err)

@@ -167,7 +167,6 @@ func (d *desks) drive(ctx context.Context, cmd *cobra.Command, rs runs, o redriv
 		if pace.MaxFailures -= failures; pace.MaxFailures < 0 {
 			return nil
 		}
-		pace.MaxFailures += before // those of the last time do not count
 		guard := attendance{desk: r.desk, services: r.services(), cancel: cancel, tell: bar.say, begin: time.Now()}
 		t, err := r.desk.Drive(ctx, r.redrive, pace, func(t deadletter.Tally) {
 			r.tally = t
@@ -212,6 +211,9 @@ func (rs runs) end(ctx context.Context, cmd *cobra.Command, o redriveOptions, dr
 	} else if err := rs.printEnd(cmd.OutOrStdout(), t, took); err != nil {
 		return err
 	}
+	if t.Held > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d wait behind a letter of their order that was not redriven, or failed again; they go on when that one is redriven or dropped.\n", t.Held)
+	}
 	if left := t.Waiting + t.Asked; left > 0 {
 		again := []string{"router", "dlq", "redrive", "--resume", id}
 		if errors.Is(driven, errUnattended) {
@@ -235,14 +237,18 @@ func (rs runs) end(ctx context.Context, cmd *cobra.Command, o redriveOptions, dr
 
 func (rs runs) printEnd(w io.Writer, total deadletter.Tally, took time.Duration) error {
 	t := table{below: groupLines, columns: []column{{name: "SERVICE"}, {name: "GROUP"}, {name: "LETTERS", right: true}, {name: "PROCESSED", right: true}, {name: "FAILED", right: true},
-		{name: "SETTLED", right: true, spare: true}, {name: "LEFT", right: true}, {name: "ERROR"}}}
+		{name: "HELD", right: true}, {name: "SETTLED", right: true, spare: true}, {name: "LEFT", right: true}, {name: "ERROR"}}}
 	for _, s := range rs.shares() {
-		t.add(s.Service, s.Fingerprint, fmt.Sprint(s.Letters), fmt.Sprint(s.Resolved), fmt.Sprint(s.Failed), fmt.Sprint(s.Gone), fmt.Sprint(s.Waiting+s.Asked), s.Error)
+		t.add(s.Service, s.Fingerprint, fmt.Sprint(s.Letters), fmt.Sprint(s.Resolved), fmt.Sprint(s.Failed), fmt.Sprint(s.Held), fmt.Sprint(s.Gone), fmt.Sprint(s.Waiting+s.Asked), s.Error)
 	}
 	if err := t.print(w, terminalWidth(w)); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%d letters in %s: %d processed, %d failed again, %d settled otherwise, %d left.\n",
-		total.Letters, took.Round(time.Second/10), total.Resolved, total.Failed, total.Gone, total.Waiting+total.Asked)
+	processed := fmt.Sprintf("%d processed", total.Resolved)
+	if total.Unchanged > 0 {
+		processed += fmt.Sprintf(" (%d of them changed nothing)", total.Unchanged)
+	}
+	_, err := fmt.Fprintf(w, "\n%d letters in %s: %s, %d failed again, %d held, %d settled otherwise, %d left.\n",
+		total.Letters, took.Round(time.Second/10), processed, total.Failed, total.Held, total.Gone, total.Waiting+total.Asked)
 	return err
 }

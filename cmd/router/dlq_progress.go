@@ -34,7 +34,7 @@ func newProgress(w io.Writer) *progress {
 }
 
 func (p *progress) show(t deadletter.Tally) {
-	done := t.Resolved + t.Failed + t.Gone
+	done := t.Resolved + t.Failed + t.Held + t.Gone
 	if p.first < 0 {
 		p.first = done
 	}

@@ -140,7 +140,7 @@ func dlqRedrivesCommand() *cobra.Command {
 				{name: "FAILED", right: true}, {name: "LEFT", right: true}, {name: "WHO", spare: true}, {name: "SELECTION AND REASON"}}}
 			for _, r := range list {
 				t.add(r.ID, age(now, r.CreatedAt), fmt.Sprint(r.Tally.Letters), fmt.Sprint(r.Tally.Resolved+r.Tally.Gone), fmt.Sprint(r.Tally.Failed),
-					fmt.Sprint(r.Tally.Waiting+r.Tally.Asked), r.Who, r.Selection+": "+r.Reason)
+					fmt.Sprint(r.Tally.Waiting+r.Tally.Asked+r.Tally.Held), r.Who, r.Selection+": "+r.Reason)
 			}
 			return t.print(w, terminalWidth(w))
 		})
@@ -158,7 +158,7 @@ func (d *desks) redrives(ctx context.Context) (list []deadletter.Redrive, err er
 			return nil, err
 		}
 		for _, r := range some {
-			if r.Tally.Asked > 0 { // it may have come further since somebody looked
+			if r.Tally.Asked+r.Tally.Held > 0 { // it may have come further since somebody looked
 				if r, err = desk.FindRedrive(ctx, r.ID); err != nil {
 					return nil, err
 				}

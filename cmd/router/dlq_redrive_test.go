@@ -214,3 +214,27 @@ func TestDLQPages(t *testing.T) {
 	a := in.run("dlq", "groups")
 	expect(t, "one away", a, exitFailed, "left out:", "1 of 2 databases", "shipping")
 }
+
+// What had been processed already changes nothing, and that is said; what waits behind a letter that nobody chose is
+// held, and that is said too.
+func TestDLQSaysWhatARedriveDidNotDo(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t)
+	done, dropped, head := lettered(), lettered(), lettered()
+	behind := lettered(func(l *deadletter.Line) { l.OrderID, l.Key, l.JSON = head.OrderID, head.Key, head.JSON })
+	in.letter(done, dropped, head, behind)
+	for _, l := range []deadletter.Line{done, dropped} { // as after a crash between the effect and its outcome
+		in.exec("UPDATE shipping.shipments SET processed = ARRAY[$2::uuid] WHERE order_id = $1", l.OrderID, l.MessageID)
+	}
+	expect(t, "dry run", in.run("dlq", "redrive", done.ID, "--dry-run"), 0, "ignored: it was processed already")
+	expect(t, "redrive", in.run("dlq", "redrive", done.ID, "--here", "--yes", "--reason", "sure"), 0, "1 processed (1 of them changed nothing)")
+	expect(t, "show", in.run("dlq", "show", done.ID), 0, "resolved", "processed already")
+	expect(t, "drop", in.run("dlq", "drop", dropped.ID, "--reason", "sure"), 0, "it is resolved now, and nothing was dropped")
+
+	expect(t, "behind", in.run("dlq", "redrive", behind.ID, "--here", "--yes", "--reason", "impatient"), exitFailed, "1 held", "1 wait behind a letter of their order", "1 of 1 letters")
+	expect(t, "both", in.run("dlq", "redrive", head.ID, "--here", "--yes", "--reason", "patient"), 0, "1 processed")
+	if n := in.count("SELECT count(*) FROM shipping.shipments WHERE cardinality(processed) = 2 AND parked_at IS NULL"); n != 1 {
+		t.Error("the one that was held did not go on")
+	}
+	expect(t, "redrives", in.run("dlq", "redrives", "--output", "json"), 0, `"held": 0`, `"unchanged": 1`)
+}
