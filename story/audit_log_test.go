@@ -36,8 +36,8 @@ func (s *shop) auditLog(brokers string, orders []*placed) {
 	for _, r := range records {
 		id := string(r.Key)
 		correlation, ours := correlations[id]
-		if !ours {
-			continue // another system's, on a broker that several share
+		if !ours || isLetter(r) {
+			continue // another system's, on a broker that several share; or a copy
 		}
 		h := map[string]string{}
 		for _, one := range r.Headers {

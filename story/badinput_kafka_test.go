@@ -28,6 +28,9 @@ type badRecord struct {
 	letters []string
 	// because is part of what the letter says.
 	because string
+	// holdsUp: it is plain which order it is about, so what follows of that order waits behind it. Otherwise the letter
+	// is for itself.
+	holdsUp bool
 }
 
 // allThatHear stands for all services that hear the topic.
@@ -80,7 +83,7 @@ var badRecords = []badRecord{
 	{kind: "items that are a text", make: keyed(changed(`[{"sku":"MUG","quantity":1,"unitPrice":5}]`, `"MUG"`)), letters: allThatHear, because: "items"},
 	{kind: "a number beyond 64 bits", make: keyed(changed(`:5,`, `:9223372036854775808,`)), letters: allThatHear, because: "9223372036854775808"},
 	{kind: "a fraction", make: keyed(changed(`:1,`, `:1.5,`)), letters: allThatHear, because: "1.5"},
-	{kind: "a negative quantity", make: keyed(changed(`:1,`, `:-1,`)), letters: []string{"inventory"}, because: "quantity -1"},
+	{kind: "a negative quantity", make: keyed(changed(`:1,`, `:-1,`)), letters: []string{"inventory"}, because: "quantity -1", holdsUp: true},
 	{kind: "an empty value", make: keyed(text("")), letters: allThatHear, because: "empty"},
 	{kind: "no value (a tombstone)", make: keyed(func(string) []byte { return nil }), letters: allThatHear, because: "empty"},
 	{kind: "no key", make: func(id string) kgo.Record { return kgo.Record{Value: good(id)} }, letters: allThatHear, because: `the key is ""`},
@@ -96,16 +99,16 @@ var badRecords = []badRecord{
 	{kind: "an order id in upper case", make: func(id string) kgo.Record {
 		return kgo.Record{Key: []byte(strings.ToUpper(id)), Value: good(strings.ToUpper(id))}
 	}, letters: allThatHear, because: "orderId"},
-	{kind: "an event of a later version", make: keyed(good, "ce_dataschemaversion", "2"), letters: allThatHear, because: "upgrade"},
+	{kind: "an event of a later version", make: keyed(good, "ce_dataschemaversion", "2"), letters: allThatHear, because: "upgrade", holdsUp: true},
 	{kind: "a version that is no number", make: keyed(good, "ce_dataschemaversion", "abc"), letters: allThatHear, because: "not a version number"},
 	{kind: "another type of event", make: keyed(good, "ce_type", "PaymentFailed"), letters: allThatHear, because: "PaymentFailed"},
 	{kind: "nested 20,000 levels deep", make: keyed(func(id string) []byte {
 		return created(id, `"customerId"`, `"x":`+strings.Repeat("[", deep)+strings.Repeat("]", deep)+`,"customerId"`)
 	}), letters: allThatHear, because: "depth"},
 	{kind: "900 KiB that are not JSON", make: keyed(text(strings.Repeat("x", large))), letters: allThatHear, because: "not a JSON object"},
-	{kind: "8001 lines, too much to answer", make: keyed(manyLines), letters: []string{"inventory"}, because: "bytes; an event may have"},
-	{kind: "NUL in a text", make: keyed(changed(`c-1`, `c-\u0000`)), letters: []string{"notification"}, because: "refused"},
-	{kind: "a SKU with NUL", make: keyed(changed(`MUG`, `M\u0000G`)), letters: []string{"inventory"}, because: "items[0]"},
+	{kind: "8001 lines, too much to answer", make: keyed(manyLines), letters: []string{"inventory"}, because: "bytes; an event may have", holdsUp: true},
+	{kind: "NUL in a text", make: keyed(changed(`c-1`, `c-\u0000`)), letters: []string{"notification"}, because: "refused", holdsUp: true},
+	{kind: "a SKU with NUL", make: keyed(changed(`MUG`, `M\u0000G`)), letters: []string{"inventory"}, because: "items[0]", holdsUp: true},
 	{kind: "binary headers, and not JSON", make: keyed(text("x"), "image", "\x00\xff\x01", "ce_id", "\xff\xfe", "ce_correlationid", "a\nb", "n\xffme", "v"), letters: allThatHear, because: "not a JSON object"},
 	{kind: "an orderId given twice", make: keyed(func(id string) []byte {
 		return created(id, `"customerId"`, `"orderId":"`+uuid.NewString()+`","customerId"`)
@@ -140,6 +143,61 @@ func aboutNobody(t *testing.T) (records []badRecord) {
 		})})
 	}
 	return records
+}
+
+// testWaitsForTheUpgrade: of an event of a later version the order is known, so what follows waits until somebody upgrades,
+// or gives it up; also across topics, and in each service for itself.
+func testWaitsForTheUpgrade(t *testing.T, s *shop, brokers string) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	id := uuid.NewString()
+	about := func(body string) []byte { return []byte(`{"orderId":"` + id + `",` + body + `}`) }
+	for _, r := range []*kgo.Record{
+		{Topic: topic.OrderCreated.Name, Value: good(id), Headers: []kgo.RecordHeader{{Key: "ce_dataschemaversion", Value: []byte("2")}}},
+		{Topic: topic.PaymentSucceeded.Name, Value: about(`"total":{"amount":5,"currency":"EUR"},"providerRef":"r"`)},
+		{Topic: topic.ShippingStatus.Name, Value: about(`"status":"DELIVERED"`)},
+	} {
+		r.Key = []byte(id)
+		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		noLag(s.in(t), brokers) // one after the other: across topics Kafka promises no order
+	}
+	lanes := func() string {
+		var text string
+		if err := s.books.QueryRow(`SELECT coalesce(string_agg(service || ' ' || status || ' ' || topic, ', ' ORDER BY service, position), '')
+FROM deadletter.letters WHERE order_id = $1 AND status IN ('new', 'parked')`, id).Scan(&text); err != nil {
+			t.Fatalf("read the letters: %v", err)
+		}
+		return strings.ReplaceAll(text, "ecommerce.", "")
+	}
+	// Inventory does nothing about a parcel that has arrived, and order does not hear OrderCreated.
+	want := "analytics new orders.created, analytics parked payment.success, inventory new orders.created, " +
+		"notification new orders.created, notification parked payment.success, notification parked shipping.status"
+	if got := lanes(); got != want {
+		t.Errorf("there are\n%s, want\n%s", got, want)
+	}
+	n := s.nodes[0]
+	var letters []letterView
+	n.dlqJSON(&letters, "list", "order:"+id)
+	for _, l := range letters {
+		n.dlqDone("drop", l.ID, "--reason", "nobody upgrades here")
+	}
+	eventually(t, "what was parked goes on", func() error {
+		if left := lanes(); left != "" {
+			return fmt.Errorf("there are %s", left)
+		}
+		return nil
+	})
+	if len(letters) != 3 {
+		t.Errorf("there were %d letters, want one in each service that hears the topic", len(letters))
+	}
+	if h, err := s.heldUpAt("notification"); err != nil || h.parked != 0 {
+		t.Errorf("at notification there are %+v: %v", h, err)
+	}
 }
 
 // testReplay has every group hear everything again, letters included, and nothing may come of it.

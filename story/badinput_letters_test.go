@@ -23,18 +23,18 @@ import (
 
 // letterRow is a row of deadletter.letters.
 type letterRow struct {
-	id, service, group, handler, message, topic, errorType, error, version string
-	order                                                                  *string
-	partition                                                              int32
-	offset                                                                 int64
-	key, headers, payload                                                  []byte
-	attempts                                                               int
-	firstFailed, lastFailed                                                time.Time
+	id, service, group, handler, message, topic, errorType, error, version, status, lane string
+	order                                                                                *string
+	partition                                                                            int32
+	offset                                                                               int64
+	key, headers, payload                                                                []byte
+	attempts                                                                             int
+	firstFailed, lastFailed                                                              time.Time
 }
 
-func lettersIn(t *testing.T, s *shop) (letters []letterRow) {
+func lettersIn(t testing.TB, s *shop) (letters []letterRow) {
 	t.Helper()
-	rows, err := s.books.Query(`SELECT id, service, consumer_group, handler, message_id, topic, error_type, error, version, order_id, partition, kafka_offset,
+	rows, err := s.books.Query(`SELECT id, service, consumer_group, handler, message_id, topic, error_type, error, version, status, lane, order_id, partition, kafka_offset,
 key, headers, payload, attempts, first_failed_at, last_failed_at FROM deadletter.letters`)
 	if err != nil {
 		t.Fatalf("read the letters: %v", err)
@@ -42,7 +42,7 @@ key, headers, payload, attempts, first_failed_at, last_failed_at FROM deadletter
 	defer rows.Close()
 	for rows.Next() {
 		var l letterRow
-		if err := rows.Scan(&l.id, &l.service, &l.group, &l.handler, &l.message, &l.topic, &l.errorType, &l.error, &l.version, &l.order, &l.partition, &l.offset,
+		if err := rows.Scan(&l.id, &l.service, &l.group, &l.handler, &l.message, &l.topic, &l.errorType, &l.error, &l.version, &l.status, &l.lane, &l.order, &l.partition, &l.offset,
 			&l.key, &l.headers, &l.payload, &l.attempts, &l.firstFailed, &l.lastFailed); err != nil {
 			t.Fatalf("read the letters: %v", err)
 		}
@@ -116,6 +116,14 @@ func (w written) checkLetter(t *testing.T, l letterRow) {
 	if l.handler != l.service+"/"+w.Topic || l.group != l.service+"-service" || l.attempts < 1 || l.errorType == "" || l.message == "" ||
 		l.version == "" || l.firstFailed.IsZero() || l.lastFailed.Before(l.firstFailed) {
 		t.Errorf("letter %s is not complete: %+v", l.id, l)
+	}
+	switch {
+	case l.status != "new":
+		t.Errorf("letter %s is %s", l.id, l.status)
+	case w.holdsUp && (l.order == nil || *l.order != string(w.Key) || l.lane != *l.order):
+		t.Errorf("letter %s does not hold up order %s: it is in lane %s", l.id, w.Key, l.lane)
+	case !w.holdsUp && (l.order != nil || l.lane != l.id):
+		t.Errorf("letter %s, whose order is anybody's guess, is in lane %s", l.id, l.lane)
 	}
 	if !strings.Contains(l.error, w.because) {
 		t.Errorf("letter %s says %q, want something about %q", l.id, l.error, w.because)

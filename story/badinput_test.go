@@ -41,6 +41,7 @@ func TestBadInput(t *testing.T) {
 		}
 	})
 	t.Run("in Kafka", func(t *testing.T) { testBadRecords(t, s, brokers) })
+	t.Run("an order that waits for an upgrade", func(t *testing.T) { testWaitsForTheUpgrade(t, s, brokers) })
 	t.Run("everything again", func(t *testing.T) { testReplay(t, s, brokers) })
 	took := s.goodOrder()
 	noLag(s, brokers)

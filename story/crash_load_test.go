@@ -28,26 +28,43 @@ const (
 // asks again with the same Idempotency-Key, until it is 202.
 type crowd struct {
 	*shop
-	done   sync.WaitGroup
-	mu     sync.Mutex
-	orders map[string]*placed // by order id
-	wrong  []error
+	// regrets tells whether the customer of the i-th order thinks better of it at once.
+	regrets func(i int) bool
+	// mayFail: dead letters are what the test is about. None may be open at the end.
+	mayFail bool
+	done    sync.WaitGroup
+	mu      sync.Mutex
+	orders  map[string]*placed // by order id
+	wrong   []error
 }
 
 // startCrowd places that many orders; a customer rests between two. Of one article there
 // are too few pieces.
 func (s *shop) startCrowd(orders int, rest time.Duration) *crowd {
 	s.t.Helper()
-	r := &crowd{shop: s, orders: map[string]*placed{}}
+	return s.startCrowdOf(s.ordersOfEveryKind(orders), rest, func(i int) bool { return i%10 == 3 })
+}
+
+// ordersOfEveryKind share a few articles.
+func (s *shop) ordersOfEveryKind(orders int) []newOrder {
+	s.t.Helper()
 	var shelf []string
 	for range articlesForCrowd {
 		shelf = append(shelf, s.article(inPlenty))
 	}
 	scarce := s.article(orders / 40) // every twentieth order wants one
-	queue := make(chan int, orders)
 	bodies := make([]newOrder, orders)
 	for i := range orders {
 		bodies[i] = s.order(buying(shelf[i%articlesForCrowd], int64(1+i%3)), ofKind(i, scarce))
+	}
+	return bodies
+}
+
+func (s *shop) startCrowdOf(bodies []newOrder, rest time.Duration, regrets func(i int) bool) *crowd {
+	s.t.Helper()
+	r := &crowd{shop: s, regrets: regrets, orders: map[string]*placed{}}
+	queue := make(chan int, len(bodies))
+	for i := range bodies {
 		queue <- i
 	}
 	close(queue)
@@ -111,7 +128,7 @@ func (r *crowd) place(i int, body newOrder) {
 	r.mu.Lock()
 	r.orders[o.id] = o
 	r.mu.Unlock()
-	if i%10 == 3 {
+	if r.regrets(i) {
 		if _, err := r.insist("/orders/"+o.id+"/cancel", nil, nil, http.StatusAccepted, http.StatusConflict); err != nil {
 			r.fail(err)
 		}

@@ -1,0 +1,252 @@
+//go:build unix
+
+package story_test
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lib/pq"
+
+	"millrace/event"
+	"millrace/testserver"
+)
+
+const (
+	// aThousand is how many orders are placed beside the poisoned one, and, to compare with, before it.
+	aThousand = 1000
+	// latencyFormat is a line of what is printed; nothing is judged by it.
+	latencyFormat = "%-32s %5d orders, placed to DELIVERED: p50 %v, p99 %v"
+)
+
+// unhurriedDeadlines are longer than any story: an order that waits for an operator shall not be given up.
+var unhurriedDeadlines = settings{"PAYMENT_DEADLINE": "10m", "ORDER_DEADLINE": "20m"}
+
+// letterView is a letter as router dlq shows it.
+type letterView struct {
+	ID, Status, Group, Service, OrderID, MessageID, Topic, Error string
+	Attempts                                                     int
+	ParkedBehind                                                 int64
+}
+
+// shownView is what router dlq show says.
+type shownView struct {
+	letterView
+	Verdict struct{ Result, Why string }
+	Lane    []letterView
+	Steps   []struct{ Who, Action, Reason string }
+}
+
+// One order among a thousand meets a bug. The others do not notice; its own later events wait behind the one that failed,
+// also those of another topic; and once the bug is mended and the letter redriven, the order ends as if nothing
+// had been.
+func TestAPoisonedOrderAmongAThousand(t *testing.T) {
+	t.Parallel()
+	n := prepareNode(t, unhurriedDeadlines.with(settings{"EMBEDDED_KAFKA_PORT": portText(freePort(t)), "LOG_FORMAT": faultsAreLogged}))
+	n.start()
+	t.Cleanup(n.stopWithLetters)
+	n.showRaces()
+	kafka, dsn := n.embedded()
+	s := openShop(t, dsn, n)
+	shelf := s.article(inPlenty)
+	usual := func(n int) (list []newOrder) {
+		for range n {
+			list = append(list, s.order(buying(shelf, wanted)))
+		}
+		return list
+	}
+	never := func(int) bool { return false }
+
+	before := s.startCrowdOf(usual(aThousand), 0, never)
+	before.allEnd()
+
+	poison := s.order()
+	bug := s.refuses("orders.orders", fmt.Sprintf("NEW.state->>'customerId' = '%s' AND NEW.state->>'status' = 'PAID'", poison.CustomerID))
+	poisoned := &placed{shop: s, body: poison, correlation: "crowd-of-" + poison.CustomerID}
+	crowd := s.startCrowdOf(slices.Concat([]newOrder{poison}, usual(aThousand-1)), 0, never)
+	crowd.mayFail = true
+	crowd.allTaken()
+	for id, o := range crowd.orders {
+		if o.body.CustomerID == poison.CustomerID {
+			poisoned.id = id
+		}
+	}
+	eventually(t, "all but the poisoned order end", func() error {
+		left, err := crowd.underWay()
+		if err == nil && left != 1 {
+			err = fmt.Errorf("%d are under way", left)
+		}
+		return err
+	})
+	t.Logf(latencyFormat+"\n"+latencyFormat, append(before.latencies("without"), crowd.latencies("beside a poisoned one")...)...)
+
+	// What is known of it: where the operator looks, in this order.
+	s.awaitHeldUp("order", heldUp{letters: 1, parked: 3, lanes: 1, marked: 1})
+	noLag(s, kafka)
+	poisoned.isHeldUp(n, event.OrderAwaitingPayment)
+	letter := poisoned.isLettered(n)
+
+	bug.mend()
+	var shown shownView
+	n.dlqJSON(&shown, "show", letter)
+	if shown.Verdict.Result != "applied" || !strings.Contains(shown.Verdict.Why, "PAID") {
+		t.Errorf("once mended, the verdict is %+v", shown.Verdict)
+	}
+	n.dlqDone("show", letter)
+	n.dlqDone("redrive", letter, "--yes", "--reason", "mended")
+	poisoned.ends(delivered)
+	n.dlqJSON(&shown, "show", letter)
+	if shown.Status != "resolved" || len(shown.Steps) < 2 || shown.Steps[0].Reason != "mended" {
+		t.Errorf("afterwards the letter is %s, with the steps %+v", shown.Status, shown.Steps)
+	}
+
+	all := crowd
+	maps.Copy(all.orders, before.orders)
+	all.addsUp(kafka)
+	records, err := readLog(kafka)
+	if err != nil {
+		t.Fatalf("read the topics: %v", err)
+	}
+	t.Logf("%d messages were processed, each once, in the order of their topics", s.processedInOrder(records))
+}
+
+// isHeldUp: it stands where it stood, and the process says so where machines look.
+func (o *placed) isHeldUp(n *node, status event.OrderStatus) {
+	o.t.Helper()
+	var view struct{ Status event.OrderStatus }
+	if err := o.read("/orders/"+o.id, &view); err != nil || view.Status != status {
+		o.t.Errorf("the poisoned order is %s, want %s: %v", view.Status, status, err)
+	}
+	eventually(o.t, "/readyz tells of the letter", func() error {
+		answer, err := n.get("/readyz?verbose")
+		if err == nil && (!strings.HasPrefix(answer, "200 ") || !strings.Contains(answer, "letters of order: 1 wait") || !strings.Contains(answer, "3 messages are parked")) {
+			err = fmt.Errorf("it answers %s", answer)
+		}
+		return err
+	})
+	for metric, ok := range map[string]func(float64) bool{
+		"millrace_letters":                    func(v float64) bool { return v == 1 },
+		"millrace_messages_parked":            func(v float64) bool { return v == 3 },
+		"millrace_letters_oldest_age_seconds": func(v float64) bool { return v > 0 && v < patience.Seconds()*10 },
+		"millrace_service_paused":             func(v float64) bool { return v == 0 },
+	} {
+		v, err := n.metric(metric, "order")
+		if err != nil || !ok(v) {
+			o.t.Errorf("%s of order is %v: %v", metric, v, err)
+		}
+	}
+}
+
+// isLettered: the tool shows one letter of it, which would fail again, and three statuses of its parcel parked behind. It returns
+// the letter's id.
+func (o *placed) isLettered(n *node) string {
+	o.t.Helper()
+	n.dlqDone("groups")
+	var groups []struct {
+		Fingerprint                        string
+		Services                           []string
+		Letters, Orders, ParkedBehind      int64
+		FirstFailed, LastFailed            time.Time
+		Error, ErrorType, Handler, Example string
+		LastHour, HourBefore               int64
+	}
+	n.dlqJSON(&groups, "groups")
+	if len(groups) != 1 || groups[0].Letters != 1 || groups[0].Orders != 1 || groups[0].ParkedBehind != 3 || !slices.Equal(groups[0].Services, []string{"order"}) {
+		o.t.Fatalf("the groups are %+v, want one of one letter of the order service, with three parked behind", groups)
+	}
+	var list []letterView
+	n.dlqJSON(&list, "list", "order:"+o.id)
+	if len(list) != 1 || list[0].Topic != "ecommerce.payment.success" || list[0].ParkedBehind != 3 || list[0].Group != groups[0].Fingerprint {
+		o.t.Fatalf("the letters of the order are %+v, want one on PaymentSucceeded", list)
+	}
+	var shown shownView
+	n.dlqJSON(&shown, "show", list[0].ID)
+	var lane []string
+	for _, l := range shown.Lane {
+		lane = append(lane, l.Status+" "+l.Topic)
+	}
+	want := []string{"new ecommerce.payment.success", "parked ecommerce.shipping.status", "parked ecommerce.shipping.status", "parked ecommerce.shipping.status"}
+	if !slices.Equal(lane, want) {
+		o.t.Errorf("the order's messages are %q, want %q", lane, want)
+	}
+	if shown.Verdict.Result != "fails" {
+		o.t.Errorf("before it is mended the verdict is %+v", shown.Verdict)
+	}
+	return shown.ID
+}
+
+// metric is a service's value of a metric.
+func (n *node) metric(name, service string) (float64, error) {
+	metrics, err := n.get("/metrics")
+	if err != nil {
+		return 0, err
+	}
+	found := regexp.MustCompile(`(?m)^` + name + `\{[^}]*service="` + service + `"[^}]*\} (\S+)$`).FindStringSubmatch(metrics)
+	if found == nil {
+		return 0, fmt.Errorf("there is no %s of %s", name, service)
+	}
+	return strconv.ParseFloat(found[1], 64)
+}
+
+// latencies are the arguments of latencyFormat: how long the crowd's orders took that are delivered, by the database's clock.
+func (r *crowd) latencies(name string) []any {
+	r.t.Helper()
+	var n int
+	var p50, p99 float64
+	if err := r.books.QueryRow(`WITH took AS (
+  SELECT extract(epoch FROM max(h.at) FILTER (WHERE h.data->>'status' = 'DELIVERED') - min(h.at)) AS seconds FROM orders.history h
+  WHERE h.order_id = ANY($1::uuid[]) GROUP BY h.order_id)
+SELECT count(*), coalesce(percentile_disc(0.5) WITHIN GROUP (ORDER BY seconds), 0), coalesce(percentile_disc(0.99) WITHIN GROUP (ORDER BY seconds), 0)
+FROM took WHERE seconds IS NOT NULL`, pq.Array(slices.Collect(maps.Keys(r.orders)))).Scan(&n, &p50, &p99); err != nil {
+		r.t.Fatalf("read how long orders took: %v", err)
+	}
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)).Round(time.Millisecond) }
+	return []any{name, n, seconds(p50), seconds(p99)}
+}
+
+// An order that waits for an operator is not forgotten by its deadline: it is cancelled, the others give back what they
+// hold, and what they say of it waits as well. Once the letter is redriven, it is over.
+func TestTheDeadlineOfAPoisonedOrder(t *testing.T) {
+	t.Parallel()
+	dsn, brokers := testserver.PostgresDSN(t), testserver.Kafka(t)
+	n := startNode(t, settings{"DATABASE_URL": dsn, "KAFKA_BROKERS": brokers, "PAYMENT_DEADLINE": "1s", "ORDER_DEADLINE": "3s", "LOG_FORMAT": faultsAreLogged})
+	t.Cleanup(n.stopWithLetters)
+	n.showRaces()
+	s := openShop(t, dsn, n)
+	body := s.order()
+	bug := s.refuses("orders.orders", fmt.Sprintf("NEW.state->>'customerId' = '%s' AND NEW.state->>'status' = 'AWAITING_PAYMENT'", body.CustomerID))
+	o := s.places(func(o *newOrder) { *o = body })
+	o.isNow(event.OrderCancelling)
+	// The letter is InventoryReserved. The payment that was never asked for fails, the stock comes back, the parcel is stopped
+	// that never was: PaymentFailed, InventoryReleased, ShippingStatus.
+	s.awaitHeldUp("order", heldUp{letters: 1, parked: 3, lanes: 1, marked: 1})
+	o.stockIs("RELEASED")
+	way, err := o.way()
+	if err != nil || !slices.Equal(way, []string{"CANCELLING"}) {
+		t.Errorf("with its messages parked the order went %v: %v", way, err)
+	}
+	var groups []struct{ Letters, ParkedBehind int64 }
+	n.dlqJSON(&groups, "groups", "order:"+o.id)
+	if len(groups) != 1 || groups[0].Letters != 1 || groups[0].ParkedBehind != 3 {
+		t.Errorf("the cancelled order is listed as %+v, want one letter and three messages behind it", groups)
+	}
+	bug.mend()
+	n.dlqDone("redrive", "--filter", "order:"+o.id, "--yes", "--reason", "mended")
+	o.ends(ending{
+		Status: event.OrderIsCancelled, Reason: event.ReasonDeadline, Way: "CANCELLING CANCELLED",
+		Stock: "RELEASED", Available: onTheShelf, Told: told(event.NoticePlaced, event.NoticeCancelled),
+	})
+	s.nothingIsHeldUp()
+	noLag(s, brokers)
+	records, err := readLog(brokers)
+	if err != nil {
+		t.Fatalf("read the topics: %v", err)
+	}
+	s.processedInOrder(records)
+}
