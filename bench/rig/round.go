@@ -89,6 +89,9 @@ func (o *Round) open(ctx context.Context, delay time.Duration) error {
 // Dir is a directory of the round's own, removed with it.
 func (o *Round) Dir() string { return o.dir }
 
+// Router is the path of the router's program.
+func (o *Round) Router() string { return o.rig.Router() }
+
 // Bench is the path of the bench's program.
 func (o *Round) Bench() string { return o.rig.Bench() }
 

@@ -19,6 +19,7 @@ func All() []bench.Scenario {
 		backlog(),
 		latency(),
 		replicas(),
+		badDay(),
 		soak(),
 		footprint(),
 	}
