@@ -4,5 +4,7 @@
 // What each service shows at a story's end is written down whole, in an ending. What must
 // hold whatever happened (sums, at most one capture, no dead letter) is checked of each system
 // when its stories are over; see audit. Beside the stories stand sagas without I/O, in drawn
-// interleavings: the files named interleaving.
+// interleavings: the files named interleaving. What goes wrong for good, and how it is mended, is told in
+// the files named letters: a service with a bug is one whose table refuses rows (see refuses), and the
+// operator has nothing but router dlq.
 package story

@@ -148,7 +148,8 @@ const analyticsGroup, analyticsLetters = "analytics-service", "dlq.analytics-ser
 
 func openLetterWorld(t *testing.T) *letterWorld {
 	t.Helper()
-	takeTurn(t)
+	crashesAtOnce <- struct{}{} // as long as a whole system runs; what comes then mostly waits for leases
+	defer func() { <-crashesAtOnce }()
 	dsn := testserver.DurablePostgresDSN(t)
 	postgres, through := startPostgresProxy(t, dsn)
 	kafka := startKafkaProxy(t)
