@@ -89,7 +89,7 @@ func TestAPoisonedOrderAmongAThousand(t *testing.T) {
 	// What is known of it: where the operator looks, in this order.
 	s.awaitHeldUp("order", heldUp{letters: 1, parked: 3, lanes: 1, marked: 1})
 	noLag(s, kafka)
-	poisoned.isHeldUp(n, event.OrderAwaitingPayment)
+	poisoned.isHeldUp(n, event.OrderAwaiting)
 	letter := poisoned.isLettered(n)
 
 	bug.mend()
