@@ -181,8 +181,9 @@ FROM deadletter.letters WHERE order_id = $1 AND status IN ('new', 'parked')`, id
 		t.Errorf("there are\n%s, want\n%s", got, want)
 	}
 	n := s.nodes[0]
-	var letters []letterView
-	n.dlqJSON(&letters, "list", "order:"+id)
+	n.tb = t
+	defer func() { n.tb = s.t }()
+	letters := n.letters("order:" + id)
 	for _, l := range letters {
 		n.dlqDone("drop", l.ID, "--reason", "nobody upgrades here")
 	}

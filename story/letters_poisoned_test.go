@@ -35,6 +35,27 @@ type letterView struct {
 	ParkedBehind                                                 int64
 }
 
+// groupView is a group as router dlq shows it.
+type groupView struct {
+	Group                               string
+	Services                            []string
+	Letters, OrdersHeldUp, ParkedBehind int64
+}
+
+func (n *node) groups(filter ...string) []groupView {
+	n.tb.Helper()
+	var answer struct{ Groups []groupView }
+	n.dlqJSON(&answer, append([]string{"groups"}, filter...)...)
+	return answer.Groups
+}
+
+func (n *node) letters(filter string) []letterView {
+	n.tb.Helper()
+	var answer struct{ Letters []letterView }
+	n.dlqJSON(&answer, "list", filter)
+	return answer.Letters
+}
+
 // shownView is what router dlq show says.
 type shownView struct {
 	letterView
@@ -148,21 +169,12 @@ func (o *placed) isHeldUp(n *node, status event.OrderStatus) {
 func (o *placed) isLettered(n *node) string {
 	o.t.Helper()
 	n.dlqDone("groups")
-	var groups []struct {
-		Fingerprint                        string
-		Services                           []string
-		Letters, Orders, ParkedBehind      int64
-		FirstFailed, LastFailed            time.Time
-		Error, ErrorType, Handler, Example string
-		LastHour, HourBefore               int64
-	}
-	n.dlqJSON(&groups, "groups")
-	if len(groups) != 1 || groups[0].Letters != 1 || groups[0].Orders != 1 || groups[0].ParkedBehind != 3 || !slices.Equal(groups[0].Services, []string{"order"}) {
+	groups := n.groups()
+	if len(groups) != 1 || groups[0].Letters != 1 || groups[0].OrdersHeldUp != 1 || groups[0].ParkedBehind != 3 || !slices.Equal(groups[0].Services, []string{"order"}) {
 		o.t.Fatalf("the groups are %+v, want one of one letter of the order service, with three parked behind", groups)
 	}
-	var list []letterView
-	n.dlqJSON(&list, "list", "order:"+o.id)
-	if len(list) != 1 || list[0].Topic != "ecommerce.payment.success" || list[0].ParkedBehind != 3 || list[0].Group != groups[0].Fingerprint {
+	list := n.letters("order:" + o.id)
+	if len(list) != 1 || list[0].Topic != "ecommerce.payment.success" || list[0].ParkedBehind != 3 || list[0].Group != groups[0].Group {
 		o.t.Fatalf("the letters of the order are %+v, want one on PaymentSucceeded", list)
 	}
 	var shown shownView
@@ -231,8 +243,7 @@ func TestTheDeadlineOfAPoisonedOrder(t *testing.T) {
 	if err != nil || !slices.Equal(way, []string{"CANCELLING"}) {
 		t.Errorf("with its messages parked the order went %v: %v", way, err)
 	}
-	var groups []struct{ Letters, ParkedBehind int64 }
-	n.dlqJSON(&groups, "groups", "order:"+o.id)
+	groups := n.groups("order:" + o.id)
 	if len(groups) != 1 || groups[0].Letters != 1 || groups[0].ParkedBehind != 3 {
 		t.Errorf("the cancelled order is listed as %+v, want one letter and three messages behind it", groups)
 	}
