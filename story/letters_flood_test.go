@@ -116,10 +116,13 @@ func (n *node) isPaused(name string) {
 		}
 		return err
 	})
-	answer, err := n.get("/readyz?verbose")
-	if err != nil || !strings.HasPrefix(answer, "200 ") || !strings.Contains(answer, "letters of shipping: PAUSED") || !strings.Contains(answer, "router dlq resume shipping") {
-		n.tb.Errorf("/readyz of %s answers %s: %v", name, answer, err)
-	}
+	eventually(n.tb, "/readyz of "+name+" says so", func() error {
+		answer, err := n.get("/readyz?verbose")
+		if err == nil && (!strings.HasPrefix(answer, "200 ") || !strings.Contains(answer, "letters of shipping: PAUSED") || !strings.Contains(answer, "router dlq resume shipping")) {
+			err = fmt.Errorf("it answers %s", answer)
+		}
+		return err
+	})
 }
 
 // allPaidFor waits until every order of the crowd is as far as it comes without shipping.
