@@ -16,6 +16,8 @@ const (
 	badDayShare = 0.5
 	// badDayLook is how often it is looked how far things are.
 	badDayLook = 200 * time.Millisecond
+	// badDayPatience is how long a part of the day may take that should take a minute.
+	badDayPatience = 10 * time.Minute
 	// badDaySamples is how many samples the bad minute has.
 	badDaySamples = 60
 )
@@ -261,6 +263,8 @@ func (b *badDayRun) sample(ctx context.Context, bad *flood) error {
 
 // until looks until something is so.
 func (b *badDayRun) until(ctx context.Context, so func() (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, badDayPatience, fmt.Errorf("a part of the bad day is not over after %s", badDayPatience))
+	defer cancel()
 	tick := time.NewTicker(badDayLook)
 	defer tick.Stop()
 	for {
