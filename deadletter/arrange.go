@@ -16,11 +16,11 @@ type logName struct {
 
 func (l *Letter) log() logName { return logName{l.Topic, l.Partition} }
 
-// arrange puts what was lost of a lane into the order in which it is to go on. The messages of a topic follow each other as they lie
-// there. A letter was at the head of its lane when it failed, so what waits comes behind the letters;
-// unless it lies before one in that one's own topic. Of different topics, the broker's clock decides,
-// and where it says the same of events of one publisher, their version: about the order in which the
-// service heard them. Nothing more is promised, nor needed: topics overtake each other every day.
+// arrange puts what was lost of a lane into the order in which it is to go on. The messages of a topic follow each
+// other as they lie there. A letter was at the head of its lane when it failed, so what waits comes behind the
+// letters; unless it lies before one in that one's own topic. Of different topics, the broker's clock decides, and
+// where it says the same of events of one publisher, their version: about the order in which the service heard
+// them. Nothing more is promised, nor needed: topics overtake each other every day.
 func arrange(lost []*Letter) []*Letter {
 	logs := map[logName][]*Letter{}
 	var failed []*Letter

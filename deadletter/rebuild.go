@@ -56,9 +56,9 @@ func (r *Rebuilt) Add(o Rebuilt) {
 var errDryRun = errors.New("dry run")
 
 // Rebuild puts back what the index lacks of lanes of a service: letters, what waits behind them, and the marks. It
-// is one transaction, which holds the orders' rows, so that routers may run. What the service has processed comes back as a resolved letter, or
-// not at all; what lies in the index stays as it is. A marked order of which nothing waits loses its
-// mark. The same again changes nothing. A dry run only counts.
+// is one transaction, which holds the orders' rows, so that routers may run. What the service has processed comes
+// back as a resolved letter, or not at all; what lies in the index stays as it is. A marked order of which nothing
+// waits loses its mark. The same again changes nothing. A dry run only counts.
 //
 // The lanes must hold all that the logs have of them: what is left out may be overtaken.
 func (d *Desk) Rebuild(ctx context.Context, service string, lanes []LostLane, dryRun bool) (Rebuilt, error) {

@@ -13,8 +13,8 @@ type Querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Marked returns the orders whose rows are marked now. It reads the whole table: no index has the marks, since setting one
-// would cost more then.
+// Marked returns the orders whose rows are marked now. It reads the whole table: no index has the marks, since
+// setting one would cost more then.
 func (m *Marks) Marked(ctx context.Context) (ids []event.OrderID, err error) {
 	rows, err := m.db.QueryContext(ctx, fmt.Sprintf("SELECT order_id FROM %s WHERE parked_at IS NOT NULL ORDER BY parked_at, order_id", m.name))
 	if err != nil {

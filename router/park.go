@@ -13,8 +13,8 @@ import (
 )
 
 // Parkable is a record as a service would put it aside. It is false for one that would not wait behind a letter of
-// its order, because the service cannot tell whose it is, or does nothing with it; and for one of a topic the service does not
-// hear, of which the letter is empty.
+// its order, because the service cannot tell whose it is, or does nothing with it; and for one of a topic the
+// service does not hear, of which the letter is empty.
 func (g Graph) Parkable(service, version string, r transport.LogRecord) (deadletter.Letter, bool) {
 	for _, s := range g {
 		for _, e := range s.Hears {

@@ -30,8 +30,8 @@ const breakNotification = `CREATE FUNCTION notification.refuse() RETURNS trigger
 END $$;
 CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON notification.orders FOR EACH ROW EXECUTE FUNCTION notification.refuse()`
 
-// notificationIndex is what a rebuild gives back of notification's letters: of each lane what waits of each topic, in order, and
-// what is first; how the letters failed; and the marks.
+// notificationIndex is what a rebuild gives back of notification's letters: of each lane what waits of each topic,
+// in order, and what is first; how the letters failed; and the marks.
 const notificationIndex = `SELECT format('%s %s: %s', lane, topic, string_agg(id::text || ' ' || status || ' ' || md5(payload) || ' ' || md5(headers::jsonb::text) || ' ' || kafka_offset, ', ' ORDER BY position))
 FROM deadletter.letters WHERE service = 'notification' GROUP BY lane, topic
 UNION ALL SELECT format('%s begins with %s', lane, min(position) || '') FROM (SELECT lane, rank() OVER (PARTITION BY lane ORDER BY position) AS position FROM deadletter.letters WHERE service = 'notification' AND status = 'new') AS first GROUP BY lane
@@ -40,8 +40,9 @@ UNION ALL SELECT format('held up: %s, order %s, due %s', lane, order_id, due_at)
 UNION ALL SELECT format('marked: %s', order_id) FROM notification.orders WHERE parked_at IS NOT NULL
 ORDER BY 1`
 
-// A whole system, in which one service refuses every second order. Its index of dead letters is lost, with the marks, while the router
-// runs, and made anew from Kafka: it is the same. Mended and redriven, every order has heard everything.
+// A whole system, in which one service refuses every second order. Its index of dead letters is lost, with the
+// marks, while the router runs, and made anew from Kafka: it is the same. Mended and redriven, every order has
+// heard everything.
 func TestReindexOfARunningSystem(t *testing.T) {
 	t.Parallel()
 	broker := testserver.Kafka(t)

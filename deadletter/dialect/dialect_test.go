@@ -54,7 +54,8 @@ Caused by: java.lang.IllegalStateException: no account "a-1": closed
 	... 13 more
 `
 
-// As Spring Kafka's DeadLetterPublishingRecoverer writes it, byte by byte. Without a stack, the cause is what it says in a header.
+// As Spring Kafka's DeadLetterPublishingRecoverer writes it, byte by byte. Without a stack, the cause is what it
+// says in a header.
 func TestASpringLetter(t *testing.T) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 5e6, time.UTC)
 	headers := []string{
@@ -82,7 +83,8 @@ func TestASpringLetter(t *testing.T) {
 	}
 }
 
-// What Spring Kafka 3.3.4's own recoverer wrote (with a MockProducer): of a message, and of its letter that failed once more.
+// What Spring Kafka 3.3.4's own recoverer wrote (with a MockProducer): of a message, and of its letter that failed
+// once more.
 func TestLettersThatSpringWrote(t *testing.T) {
 	data, err := os.ReadFile("testdata/spring-kafka-3.3.4.json")
 	if err != nil {

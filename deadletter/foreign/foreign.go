@@ -136,20 +136,20 @@ type Group struct {
 // maxGroups bounds the groups. Where every letter is of a kind of its own, grouping tells nothing anyway.
 const maxGroups = 10_000
 
-// Groups are the letters of the selection by fingerprint, in no order. The letters that are beyond the first ten thousand kinds
-// are one group, without a fingerprint.
+// Groups are the letters of the selection by fingerprint, in no order. The letters that are beyond the first ten
+// thousand kinds are one group, without a fingerprint.
 func (d *Desk) Groups(ctx context.Context, s Selection) ([]*Group, error) {
-	byPrint := map[string]*Group{}
+	byKind := map[string]*Group{}
 	var list []*Group
 	err := d.Each(ctx, s, func(l *Letter) error {
-		print := l.Fingerprint()
-		if byPrint[print] == nil && len(list) >= maxGroups {
-			print = ""
+		kind := l.Fingerprint()
+		if byKind[kind] == nil && len(list) >= maxGroups {
+			kind = ""
 		}
-		g := byPrint[print]
+		g := byKind[kind]
 		if g == nil {
-			g = &Group{Fingerprint: print, Dialect: l.Dialect, Topic: l.Topic, First: l.FirstFailed}
-			byPrint[print] = g
+			g = &Group{Fingerprint: kind, Dialect: l.Dialect, Topic: l.Topic, First: l.FirstFailed}
+			byKind[kind] = g
 			list = append(list, g)
 		}
 		g.Letters++

@@ -124,8 +124,9 @@ func (c *cluster) redrive(r foreign.Redrive) foreign.Tally {
 	return tally
 }
 
-// Watermill's own PoisonQueue, on its own Kafka subscriber and publisher, writes letters; they are grouped, and sent back to the
-// topic they came from, from where Watermill's subscriber takes them again and this time processes them.
+// Watermill's own PoisonQueue, on its own Kafka subscriber and publisher, writes letters; they are grouped, and
+// sent back to the topic they came from, from where Watermill's subscriber takes them again and this time
+// processes them.
 func TestLettersOfWatermill(t *testing.T) {
 	const poison = "poison"
 	c := newCluster(t, origin, poison)

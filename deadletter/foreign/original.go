@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	// HeaderFrom names the letter that a message was sent back for: topic/partition@offset. It is the same each time it is sent, so
-	// that whoever processes a message twice can find out.
+	// HeaderFrom names the letter that a message was sent back for: topic/partition@offset. It is the same each
+	// time it is sent, so that whoever processes a message twice can find out.
 	HeaderFrom = deadletter.HeaderPrefix + "redriven_from"
-	// linkPrefix keeps what a trace's header said, under a name that nobody goes on with: the trace ended when the message failed.
+	// linkPrefix keeps what a trace's header said, under a name that nobody goes on with: the trace ended when the
+	// message failed.
 	linkPrefix = deadletter.HeaderPrefix + "original_"
 	// replicator is by what Confluent's Replicator knows a record it has copied already.
 	replicator = "__replicator_id"
@@ -44,12 +45,12 @@ func (d *Desk) Route(ctx context.Context, from, to string) (Route, error) {
 	return Route{To: to, alike: letters == target}, err
 }
 
-// Original is the message as it goes back: its key, its body, and its headers as they lie in the letter, repeated ones and
-// those that are no text included. The headers of the failure are gone, and those named by drop; those of the trace became
-// links, and HeaderFrom is new. Its time is the original's where the letter tells it.
+// Original is the message as it goes back: its key, its body, and its headers as they lie in the letter, repeated
+// ones and those that are no text included. The headers of the failure are gone, and those named by drop; those of
+// the trace became links, and HeaderFrom is new. Its time is the original's where the letter tells it.
 //
-// On its own topic it goes to the partition it came from, where the letter tells that; otherwise to the one with the
-// number of the letter's own, if the topics have as many; else where its key belongs by Kafka's own rule.
+// On its own topic it goes to the partition it came from, where the letter tells that; otherwise to the one with
+// the number of the letter's own, if the topics have as many; else where its key belongs by Kafka's own rule.
 func (l *Letter) Original(way Route, drop []string) transport.LogRecord {
 	out := transport.LogRecord{Record: transport.Record{Topic: way.To, Key: l.Record.Key, Value: l.Record.Value}, Partition: -1, Time: l.PublishedAt}
 	switch {

@@ -106,7 +106,8 @@ func (d *Desk) Redrive(ctx context.Context, sender Sender, r Redrive, progress f
 
 var errEnough = errors.New("as many as were wanted")
 
-// claim remembers letters, in an order that everybody keeps. Those that somebody remembered before are missing in its answer; it waits for whoever is about to.
+// claim remembers letters, in an order that everybody keeps. Those that somebody remembered before are missing in
+// its answer; it waits for whoever is about to.
 const claim = `INSERT INTO deadletter.sent_back (topic, partition, kafka_offset, written_at, sent_to, who, reason)
 SELECT $1, d.partition, d.kafka_offset, d.written_at, $5, $6, $7 FROM unnest($2::bigint[], $3::bigint[], $4::timestamptz[]) AS d(partition, kafka_offset, written_at)
 ORDER BY d.partition, d.kafka_offset ON CONFLICT DO NOTHING RETURNING partition, kafka_offset`
@@ -114,8 +115,8 @@ ORDER BY d.partition, d.kafka_offset ON CONFLICT DO NOTHING RETURNING partition,
 const forget = `DELETE FROM deadletter.sent_back t USING unnest($2::bigint[], $3::bigint[], $4::timestamptz[]) AS d(partition, kafka_offset, written_at)
 WHERE t.topic = $1 AND t.partition = d.partition AND t.kafka_offset = d.kafka_offset AND t.written_at = d.written_at`
 
-// send remembers a batch, sends it, and commits: nobody else sends one of them meanwhile, and nothing is remembered that was not
-// acknowledged. The end of ctx does not interrupt it.
+// send remembers a batch, sends it, and commits: nobody else sends one of them meanwhile, and nothing is
+// remembered that was not acknowledged. The end of ctx does not interrupt it.
 func (d *Desk) send(ctx context.Context, sender Sender, r Redrive, way Route, batch []*Letter, tally *Tally) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendLimit)
 	defer cancel()

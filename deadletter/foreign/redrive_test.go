@@ -43,7 +43,8 @@ func spring(n int, key []byte, partition int32, value string) transport.LogRecor
 	return r
 }
 
-// Spring's letters go back as they came: partition, key, body, time, and headers, but for those of the failure and the trace.
+// Spring's letters go back as they came: partition, key, body, time, and headers, but for those of the failure and
+// the trace.
 func TestLettersOfSpring(t *testing.T) {
 	c := newCluster(t, origin, deadLetters)
 	c.create(partitions+4, "elsewhere")

@@ -164,11 +164,11 @@ func (w *work) findWaiting(ctx context.Context, r *round) error {
 
 // readMessages takes the messages from the service's topics that wait, or should, behind letters.
 func (w *work) readMessages(ctx context.Context, r *round) error {
-	any := false
+	waits := false
 	for _, l := range r.lanes {
-		any = any || l.waits
+		waits = waits || l.waits
 	}
-	if !any {
+	if !waits {
 		return nil
 	}
 	var read []*deadletter.Letter
@@ -210,7 +210,8 @@ func (w *work) readMessages(ctx context.Context, r *round) error {
 // laneOf is the lane a letter belongs to: its order's, or its own.
 func laneOf(l *deadletter.Letter) string { return cmp.Or(l.OrderID, l.ID) }
 
-// ours reads a letter of the service. Anybody may have written to the topic: a record whose ids do not fit each other is none.
+// ours reads a letter of the service. Anybody may have written to the topic: a record whose ids do not fit each
+// other is none.
 func (w *work) ours(rec transport.LogRecord) (deadletter.Letter, bool) {
 	l, name := dialect.Read(rec)
 	if name != dialect.Ours || l.Group != w.service.Group || uuid.Validate(l.MessageID) != nil || l.ID != deadletter.NewID(l.Group, l.MessageID) {

@@ -1,10 +1,10 @@
-// Package reindex makes the index of dead letters anew from what lies in Kafka: the letters from their group's topic, and what
-// waits behind them from the topics their service hears.
+// Package reindex makes the index of dead letters anew from what lies in Kafka: the letters from their group's
+// topic, and what waits behind them from the topics their service hears.
 //
-// It needs no consumer group, moves no offset, and may run beside routers: each lane is written in one transaction that
-// holds the order's row. The same again changes nothing. What is in Postgres alone is lost with it: who decided what and why,
-// redrives, and pauses. A dropped letter comes back as resolved, since its order counts its message as processed; one
-// without an order comes back as new. What Kafka no longer keeps cannot come back.
+// It needs no consumer group, moves no offset, and may run beside routers: each lane is written in one transaction
+// that holds the order's row. The same again changes nothing. What is in Postgres alone is lost with it: who
+// decided what and why, redrives, and pauses. A dropped letter comes back as resolved, since its order counts its
+// message as processed; one without an order comes back as new. What Kafka no longer keeps cannot come back.
 package reindex
 
 import (
@@ -35,8 +35,8 @@ type Service struct {
 	Topics []string
 	// Desk is in the service's database.
 	Desk *deadletter.Desk
-	// Parkable is a record as the service would put it aside; false for one whose order it cannot tell, which holds nobody up and
-	// waits for nobody.
+	// Parkable is a record as the service would put it aside; false for one whose order it cannot tell, which
+	// holds nobody up and waits for nobody.
 	Parkable func(transport.LogRecord) (deadletter.Letter, bool)
 }
 
@@ -67,9 +67,9 @@ const (
 	pause = 200 * time.Millisecond
 )
 
-// Run puts back what the index lacks of a service's letters, and of what waits behind them. A dry run only counts. After an error,
-// what was put back stays, whole lanes only; run it again. Lanes that the database refuses are left out, and make an
-// error at the end.
+// Run puts back what the index lacks of a service's letters, and of what waits behind them. A dry run only counts.
+// After an error, what was put back stays, whole lanes only; run it again. Lanes that the database refuses are
+// left out, and make an error at the end.
 func Run(ctx context.Context, log Log, s Service, dryRun bool) (Report, error) {
 	w := &work{log: log, service: s, dryRun: dryRun, done: map[string]bool{}, report: Report{Service: s.Name}}
 	fail := func(err error) (Report, error) {

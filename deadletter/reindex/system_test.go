@@ -182,14 +182,9 @@ func (s *system) deliver(ctx context.Context, r transport.LogRecord) {
 		} else {
 			l.Describe(err)
 		}
-		status, err := put(ctx, l)
-		switch {
-		case err != nil && !outbox.IsTransient(err):
-			s.t.Errorf("put aside: %v", err)
+		if status, err := put(ctx, l); err == nil && status != "" {
 			return
-		case err == nil && status != "":
-			return
-		}
+		} // else it is delivered again
 	}
 }
 
