@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -66,23 +67,17 @@ func (r *Redriver) claim(ctx context.Context) (claimed int, err error) {
 	// A stop does not break off what the server may be doing: it would claim lanes that nobody knows of.
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
 	defer cancel()
-	claims, err := r.claimed(limited, free)
-	if err != nil || len(claims) == 0 {
+	claims, next, err := r.claimed(limited, free)
+	if err != nil {
 		return 0, err
 	}
-	lanes := make(outbox.UUIDArray, len(claims))
-	for i, c := range claims {
-		lanes[i] = c.lane
-	}
-	next, err := heads(limited, r.parking.db, r.parking.service, lanes)
 	for _, c := range claims {
 		head := next[c.lane]
 		r.places <- struct{}{}
 		r.running.Go(func() {
 			defer r.giveBack()
 			if head == nil || head.Status == New {
-				// Nothing to try, it seems, or there was trouble. To leave the lane takes a look under its lock: somebody may
-				// be asking just now.
+				// Nothing to try, it seems. To leave the lane takes a look under its lock: somebody may be asking just now.
 				var err error
 				if head, err = r.parking.settleHead(ctx, &c, nil, Outcome{}); err != nil {
 					r.log.Warn("a lane cannot be left; its lease ends", "service", r.parking.service, "lane", c.lane, "error", err)
@@ -92,12 +87,36 @@ func (r *Redriver) claim(ctx context.Context) (claimed int, err error) {
 			r.goOn(ctx, c, head)
 		})
 	}
-	return len(claims), err
+	return len(claims), nil
 }
 
-func (r *Redriver) claimed(ctx context.Context, limit int) (claims []claim, err error) {
+// claimed claims lanes, and returns what is at their heads. That is looked up under the locks of the lanes: what
+// came to lie in a lane that was lost and made anew must not be taken for the head it had.
+func (r *Redriver) claimed(ctx context.Context, limit int) (claims []claim, next map[string]*Letter, err error) {
+	tx, err := r.parking.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("claim lanes of %s: %w", r.parking.service, err)
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if claims, err = r.claimIn(ctx, tx, limit); err != nil || len(claims) == 0 {
+		return nil, nil, err
+	}
+	lanes := make(outbox.UUIDArray, len(claims))
+	for i, c := range claims {
+		lanes[i] = c.lane
+	}
+	if next, err = heads(ctx, tx, r.parking.service, lanes); err != nil {
+		return nil, nil, err
+	}
+	if err := tx.Commit(); err != nil {
+		return nil, nil, fmt.Errorf("claim lanes of %s: %w", r.parking.service, err) // if it was written, the lease ends
+	}
+	return claims, next, nil
+}
+
+func (r *Redriver) claimIn(ctx context.Context, tx *sql.Tx, limit int) (claims []claim, err error) {
 	since := time.Now()
-	rows, err := r.parking.db.QueryContext(ctx, claimLanes, r.parking.service, limit, r.parking.lease.Milliseconds())
+	rows, err := tx.QueryContext(ctx, claimLanes, r.parking.service, limit, r.parking.lease.Milliseconds())
 	if err != nil {
 		return nil, fmt.Errorf("claim lanes of %s: %w", r.parking.service, err)
 	}

@@ -143,7 +143,7 @@ func TestWhoeverAsksWhileALaneIsLeftIsHeard(t *testing.T) {
 	if _, err := desk.Redrive(t.Context(), []string{first.ID}, "again"); err != nil {
 		t.Fatal(err)
 	}
-	claims, err := r.redriver.claimed(t.Context(), 1)
+	claims, _, err := r.redriver.claimed(t.Context(), 1)
 	if err != nil || len(claims) != 1 {
 		t.Fatalf("claimed %v, %v", claims, err)
 	}
