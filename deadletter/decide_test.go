@@ -189,6 +189,7 @@ func TestDecidedWhileInHand(t *testing.T) {
 					<-goOn
 					return update()
 				}, Options{})
+				r.parking.lease = 2 * time.Second // what was restored waits for the end of it
 				order := newOrder()
 				m := messages(order, 2)
 				r.must(t, New, m[0])

@@ -157,7 +157,7 @@ func (l *Letter) check() error {
 			return fmt.Errorf("%s has a character 0, which no text here can hold", name)
 		}
 	}
-	if _, err := uuid.Parse(l.MessageID); err != nil || l.ID != NewID(l.Group, l.MessageID) {
+	if _, err := uuid.Parse(l.MessageID); err != nil || !l.HasOwnID() {
 		return fmt.Errorf("id %q is not that of message %q for group %q", l.ID, l.MessageID, l.Group)
 	}
 	if l.OrderID != "" && l.OrderID != string(l.Key) {

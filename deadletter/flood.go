@@ -37,6 +37,15 @@ func (f *flood) add(fingerprint string, now time.Time) bool {
 	return f.count[fingerprint] > f.limit
 }
 
+// takeBack is for what was counted and did not become a letter.
+func (f *flood) takeBack(fingerprint string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.count[fingerprint] > 0 {
+		f.count[fingerprint]--
+	}
+}
+
 func (f *flood) reset() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

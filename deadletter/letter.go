@@ -76,6 +76,14 @@ func NewID(group, messageID string) string {
 	return uuid.NewSHA1(letterNamespace, []byte(group+"/"+messageID)).String()
 }
 
+// otherID is the id of a letter whose message has the id of another message: a producer repeats ids.
+func (l *Letter) otherID() string {
+	return NewID(l.Group, fmt.Sprintf("%s/%s/%d/%d", l.MessageID, l.Topic, l.Partition, l.Offset))
+}
+
+// HasOwnID tells whether the letter's id is one that its group and message give it.
+func (l *Letter) HasOwnID() bool { return l.ID == NewID(l.Group, l.MessageID) || l.ID == l.otherID() }
+
 // maxErrorText bounds the error text of a letter. Errors of parsers quote their input, and the
 // input may be a megabyte.
 const maxErrorText = 2 << 10

@@ -103,10 +103,21 @@ type entry struct {
 // changes nothing. In a flood of failures of one kind, or when a million messages are put aside, nothing more
 // is: it returns ErrPaused, and the message is to be held until Await returns.
 func (p *Parking) Put(ctx context.Context, l Letter) (Status, error) {
-	if l.Status == New && p.flood.add(l.Fingerprint(), time.Now()) {
+	if l.Status != New {
+		return p.put(ctx, &entry{letter: l, failed: true})
+	}
+	if p.flood.add(l.Fingerprint(), time.Now()) {
+		if known, err := p.isKnown(ctx, l); err != nil || known {
+			p.flood.takeBack(l.Fingerprint())
+			return Known, err
+		}
 		return "", p.pause(ctx, Pause{Fingerprint: l.Fingerprint(), Error: l.Error}, int64(p.flood.limit))
 	}
-	return p.put(ctx, &entry{letter: l, failed: true})
+	status, err := p.put(ctx, &entry{letter: l, failed: true})
+	if status != New {
+		p.flood.takeBack(l.Fingerprint())
+	}
+	return status, err
 }
 
 // Behind puts a message behind the letter its order waits for; otherwise it is like Put. If there is no letter any
@@ -135,17 +146,18 @@ func (p *Parking) append(ctx context.Context, batch []*entry) error {
 	}
 	var copies bool
 	err := p.marks.TryHold(ctx, ids, func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error {
-		known, err := knownLetters(ctx, tx, batch)
+		known, err := identities(ctx, tx, batch)
 		if err != nil {
 			return err
 		}
 		var w appendWrite
 		for _, e := range batch {
 			e.member, e.status = member{}, ""
+			isKnown := known.find(&e.letter)
 			id := event.OrderID(e.letter.OrderID)
 			parked, got := marked[id]
 			switch {
-			case known[e.letter.ID]: // it came again: it lies where it was put, or was settled since
+			case isKnown: // it came again: it lies where it was put, or was settled since
 				e.status = Known
 				continue
 			case id != "" && !got:
@@ -162,7 +174,7 @@ func (p *Parking) append(ctx context.Context, batch []*entry) error {
 				}
 				w.lane(&e.letter)
 			}
-			known[e.letter.ID] = true
+			known[e.letter.ID] = identityOf(&e.letter)
 			w.letter(&e.letter, e.status)
 		}
 		copies = len(w.copies) > 0

@@ -96,6 +96,9 @@ func (w *appendWrite) run(ctx context.Context, tx *sql.Tx, service string) error
 	return publishCopies(ctx, tx, service, w.copies)
 }
 
+// firstYear and lastYear are those that both Postgres and JSON can hold.
+const firstYear, lastYear = 1, 9999
+
 // letterArgs are the parameters of insertLetters.
 func letterArgs(service string, letters []*Letter, status []Status) ([]any, error) {
 	n := len(letters)
@@ -118,6 +121,9 @@ func letterArgs(service string, letters []*Letter, status []Status) ([]any, erro
 		ids[i], groups[i], handlers[i], orders[i], messages[i], corr[i], topics[i] = l.ID, l.Group, l.Handler, l.OrderID, l.MessageID, l.CorrelationID, l.Topic
 		partitions[i], offsets[i], hasKey[i], keys[i], headers[i], payloads[i] = int64(l.Partition), l.Offset, l.Key != nil, l.Key, encoded, l.Payload
 		states[i], retry[i], published[i] = string(status[i]), l.RetryAt, l.PublishedAt
+		if year := l.PublishedAt.UTC().Year(); year < firstYear || year > lastYear { // the producer's clock, or not even that
+			published[i] = l.FirstFailed
+		}
 		first[i], last[i], versions[i] = l.FirstFailed, l.LastFailed, l.Version
 		if status[i] == Parked { // it has not failed
 			continue

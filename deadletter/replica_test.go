@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -271,5 +272,21 @@ func settled(t *testing.T, db *sql.DB) {
 	eventually(t, "every lane comes to its end", func() bool { return number(t, db, openLanes) == 0 })
 	if marked, left := number(t, db, markedRows), number(t, db, openLetters); marked != 0 || left != 0 {
 		t.Errorf("%d rows are marked, %d messages are put aside, and there is no lane", marked, left)
+	}
+}
+
+// reactTo fails on one message until it is mended, and then reacts to it with try; all others are processed.
+func reactTo(id string, mended *atomic.Bool, try func(update func() error) error) react {
+	return func(_ context.Context, l Letter, redriven bool, update func() error) error {
+		switch {
+		case l.ID != id:
+			return update()
+		case !mended.Load():
+			return errors.New("boom")
+		case redriven:
+			return try(update)
+		default:
+			return update()
+		}
 	}
 }

@@ -214,7 +214,7 @@ func laneOf(l *deadletter.Letter) string { return cmp.Or(l.OrderID, l.ID) }
 // other is none.
 func (w *work) ours(rec transport.LogRecord) (deadletter.Letter, bool) {
 	l, name := dialect.Read(rec)
-	if name != dialect.Ours || l.Group != w.service.Group || uuid.Validate(l.MessageID) != nil || l.ID != deadletter.NewID(l.Group, l.MessageID) {
+	if name != dialect.Ours || l.Group != w.service.Group || uuid.Validate(l.MessageID) != nil || !l.HasOwnID() {
 		return l, false
 	}
 	if _, err := event.ParseOrderID(l.OrderID); l.OrderID != "" && err != nil {
