@@ -162,7 +162,10 @@ func (r *Redriver) one(ctx context.Context, c claim, head *Letter) Outcome {
 	if outcome, ok := a.settled(); ok {
 		return outcome
 	}
-	return Outcome{Err: errUnfinished, RetryIn: unfinishedPause} // stopped in the middle
+	if ctx.Err() != nil { // stopped in the middle
+		return Outcome{Err: errUnfinished}
+	}
+	return Outcome{Err: errUnfinished, Attempts: 1, RetryIn: unfinishedPause}
 }
 
 // attempt is one try of a parked message.

@@ -3,6 +3,7 @@ package deadletter
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"millrace/event"
@@ -29,6 +30,9 @@ type Outcome struct {
 
 // ends tells whether the message is not to be tried again: it was processed, or failed for good.
 func (o Outcome) ends() bool { return o.Err == nil || o.Final }
+
+// inVain tells whether the message met trouble that may pass; not, whether nobody came to try it.
+func (o Outcome) inVain() bool { return o.Attempts > 0 || errors.Is(o.Err, errStranger) }
 
 // settlement is what became of a lane's head when it was tried.
 type settlement struct {

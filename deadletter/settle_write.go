@@ -20,6 +20,7 @@ type settleWrite struct {
 	stories outbox.JSONArray // of the failed ones
 	later   outbox.UUIDArray // lanes that are tried again
 	laterAt outbox.BigintArray
+	tried   []*Letter // heads of such lanes that were tried in vain; until now, some of them only waited
 }
 
 // stepDetail is what a step of a redrive tells besides its reason.
@@ -52,18 +53,29 @@ func (w *settleWrite) add(s *settlement) {
 		w.why, w.details = append(w.why, asText(s.outcome.Unchanged)), append(w.details, s.detail(&changed))
 	case s.outcome.Final:
 		failed := *s.head
-		now := time.Now()
-		if failed.Status == Parked { // it becomes a letter
-			failed.FirstFailed = now
-		}
-		failed.Attempts += s.outcome.Attempts
-		failed.LastFailed, failed.Version = now, s.outcome.Version
-		failed.Describe(s.outcome.Err)
+		failed.note(s.outcome)
 		w.passed = append(w.passed, s.claim.lane)
 		w.failed, w.stories = append(w.failed, &failed), append(w.stories, s.detail(nil))
 	default:
 		w.later, w.laterAt = append(w.later, s.claim.lane), append(w.laterAt, s.outcome.RetryIn.Milliseconds())
+		if waits := s.head.Status == Parked || s.head.Status == Retrying; waits && s.outcome.inVain() {
+			tried := *s.head
+			tried.note(s.outcome)
+			tried.RetryAt = tried.LastFailed.Add(s.outcome.RetryIn)
+			w.tried = append(w.tried, &tried)
+		}
 	}
+}
+
+// note writes down a failure.
+func (l *Letter) note(o Outcome) {
+	l.LastFailed = time.Now()
+	if l.Status == Parked { // it becomes a letter
+		l.FirstFailed = l.LastFailed
+	}
+	l.Attempts += o.Attempts
+	l.Version = o.Version
+	l.Describe(o.Err)
 }
 
 // A message that was dropped while it was tried stays dropped; one that was restored stays new.
@@ -78,6 +90,11 @@ INSERT INTO deadletter.steps (letter_id, who, action, reason, detail) SELECT id,
 	  first_failed_at = d.first_failed_at, last_failed_at = d.last_failed_at, version = d.version
 	FROM d WHERE l.id = d.id AND l.status IN ('parked', 'retrying', 'redriving') RETURNING l.id, l.error, d.detail)
 INSERT INTO deadletter.steps (letter_id, who, action, reason, detail) SELECT id, $10, 'failed again', error, detail FROM failed`
+	// markRetrying shows whoever looks what holds an order up, though it may pass.
+	markRetrying = `UPDATE deadletter.letters l SET status = 'retrying', retry_at = d.retry_at, attempts = d.attempts, error_type = d.error_type, error = d.error, fingerprint = d.fingerprint,
+	  first_failed_at = d.first_failed_at, last_failed_at = d.last_failed_at, version = d.version
+FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::timestamptz[])
+	AS d(id, attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, retry_at) WHERE l.id = d.id AND l.status IN ('parked', 'retrying')`
 	putLaneOff = `UPDATE deadletter.lanes t SET due_at = clock_timestamp() + d.ms * interval '1 millisecond', holder = NULL, lease_until = NULL
 FROM unnest($2::uuid[], $3::bigint[]) AS d(lane, ms) WHERE t.service = $1 AND t.lane = d.lane`
 )
@@ -99,21 +116,35 @@ func (w *settleWrite) run(ctx context.Context, tx *sql.Tx, service string) error
 			return fmt.Errorf("put off %d lanes of %s: %w", len(w.later), service, err)
 		}
 	}
+	if len(w.tried) > 0 {
+		retry := times(len(w.tried))
+		for i, l := range w.tried {
+			retry[i] = l.RetryAt
+		}
+		if _, err := tx.ExecContext(ctx, markRetrying, append(failureArgs(w.tried), retry)...); err != nil {
+			return fmt.Errorf("note that %d messages of %s are tried again: %w", len(w.tried), service, err)
+		}
+	}
 	if len(w.failed) == 0 {
 		return nil
 	}
-	n := len(w.failed)
+	if _, err := tx.ExecContext(ctx, markFailed, append(failureArgs(w.failed), w.stories, redriverName)...); err != nil {
+		return fmt.Errorf("note that %d letters of %s failed again: %w", len(w.failed), service, err)
+	}
+	return publishCopies(ctx, tx, service, w.failed) // whoever reads the topic takes the last one
+}
+
+// failureArgs are the parameters of markFailed and markRetrying that both have.
+func failureArgs(letters []*Letter) []any {
+	n := len(letters)
 	ids, attempts := make(outbox.UUIDArray, n), make(outbox.BigintArray, n)
 	types, errs, prints, versions := texts(n), texts(n), texts(n), texts(n)
 	first, last := times(n), times(n)
-	for i, l := range w.failed {
+	for i, l := range letters {
 		ids[i], attempts[i], types[i], errs[i], prints[i] = l.ID, int64(l.Attempts), l.ErrorType, l.Error, l.Fingerprint()
 		first[i], last[i], versions[i] = l.FirstFailed, l.LastFailed, l.Version
 	}
-	if _, err := tx.ExecContext(ctx, markFailed, ids, attempts, types, errs, prints, first, last, versions, w.stories, redriverName); err != nil {
-		return fmt.Errorf("note that %d letters of %s failed again: %w", n, service, err)
-	}
-	return publishCopies(ctx, tx, service, w.failed) // whoever reads the topic takes the last one
+	return []any{ids, attempts, types, errs, prints, first, last, versions}
 }
 
 const letterColumns = `position, lane, id, service, consumer_group, handler, coalesce(order_id::text, ''), message_id, correlation_id, topic, partition, kafka_offset, key, headers, payload, original,
