@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -143,5 +144,45 @@ func TestRestoredUnderAnAttempt(t *testing.T) {
 	settled(t, db)
 	if got := r.seen(t, event.OrderID(m[0].OrderID)); !slices.Equal(got, []string{"0", "1"}) {
 		t.Errorf("seen %v", got)
+	}
+}
+
+// Two processes that put different messages of one id aside at the same moment lose none of them.
+func TestMessagesOfOneIDAtOnce(t *testing.T) {
+	dsn := migratedDSN(t)
+	db := pool(t, dsn, "test")
+	var replicas []*replica
+	for _, name := range []string{"one", "two", "three"} {
+		replicas = append(replicas, newReplica(t, pool(t, dsn, name), name, ifNot(never), Options{}))
+	}
+	const ids, orders = 20, 9
+	for range ids {
+		first := letterFor(newOrder(), 0)
+		var putting sync.WaitGroup
+		for n := range orders {
+			l := letterFor(newOrder(), n)
+			l.MessageID, l.ID, l.Offset = first.MessageID, first.ID, int64(n)
+			if n%3 == 0 {
+				l.OrderID = ""
+			}
+			l.Describe(errors.New("boom"))
+			putting.Go(func() {
+				for r := replicas[n%len(replicas)]; t.Context().Err() == nil; {
+					if status, err := r.parking.Put(t.Context(), l); err == nil {
+						if status != New {
+							t.Errorf("it became %q", status)
+						}
+						return
+					}
+				}
+			})
+		}
+		putting.Wait()
+	}
+	if n := number(t, db, openLetters); n != ids*orders {
+		t.Errorf("%d letters, want %d", n, ids*orders)
+	}
+	if n := number(t, db, "SELECT count(*) FROM deadletter.lanes t WHERE NOT EXISTS (SELECT FROM deadletter.letters l WHERE l.service = t.service AND l.lane = t.lane)"); n != 0 {
+		t.Errorf("%d lanes have no letter", n)
 	}
 }

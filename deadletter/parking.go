@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -138,6 +139,15 @@ func (p *Parking) put(ctx context.Context, e *entry) (Status, error) {
 
 // append puts a batch aside.
 func (p *Parking) append(ctx context.Context, batch []*entry) error {
+	for {
+		err := p.appendOnce(ctx, batch)
+		if !errors.Is(err, errAppeared) {
+			return err
+		}
+	}
+}
+
+func (p *Parking) appendOnce(ctx context.Context, batch []*entry) error {
 	var ids []event.OrderID
 	for _, e := range batch {
 		if e.letter.OrderID != "" {

@@ -3,10 +3,14 @@ package deadletter
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"millrace/outbox"
 )
+
+// errAppeared means: a letter was written by somebody else since it was looked for.
+var errAppeared = errors.New("a letter was written by somebody else at the same moment; do it again")
 
 // knownLetters are those of a batch that lie here already.
 func knownLetters(ctx context.Context, tx *sql.Tx, batch []*entry) (map[string]bool, error) {
@@ -47,8 +51,8 @@ func (w *appendWrite) letter(l *Letter, s Status) {
 
 func (w *appendWrite) lane(l *Letter) { w.lanes = append(w.lanes, l) }
 
-// insertLetters draws the positions in the order of the arrays. A conflict is a message without an order, which no row
-// guards, that two processes put aside at once.
+// insertLetters draws the positions in the order of the arrays. A conflict is a letter that another process wrote since
+// this one looked: no row is locked that both hold. It may be about another message (see identity), so nothing may be left out.
 const insertLetters = `INSERT INTO deadletter.letters
 (id, service, consumer_group, handler, lane, order_id, message_id, correlation_id, topic, partition, kafka_offset, key, headers, payload,
  attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, status, retry_at, published_at)
@@ -77,8 +81,12 @@ func (w *appendWrite) run(ctx context.Context, tx *sql.Tx, service string) error
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, insertLetters, args...); err != nil {
+	result, err := tx.ExecContext(ctx, insertLetters, args...)
+	if err != nil {
 		return fmt.Errorf("write %d letters of %s: %w", len(w.letters), service, err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n < int64(len(w.letters)) {
+		return errors.Join(errAppeared, err)
 	}
 	if len(w.lanes) > 0 {
 		var lanes outbox.UUIDArray
