@@ -39,7 +39,7 @@ type StatusError struct {
 
 // Error names the letter, what it is, and what it would have to be.
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("letter %s is %s; only one that is %s can be", e.ID, e.Status, e.Wanted)
+	return fmt.Sprintf("letter %s is %s; that can be done only to one that is %s", e.ID, e.Status, e.Wanted)
 }
 
 func (d *Desk) letter(ctx context.Context, q querier, id string) (*Letter, error) {

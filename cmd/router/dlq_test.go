@@ -250,7 +250,7 @@ func TestDLQRefusesWhatIsWrong(t *testing.T) {
 		"redrive|--rate|-1|" + id:                             {exitUsage, "not negative"},
 		"drop|" + id:                                          {exitUsage, "--reason is needed"},
 		"drop|--filter|service:shipping|--reason|x":           {exitUsage, "--yes"},
-		"restore|" + id + "|--reason|x":                       {exitFailed, "only one that is dropped"},
+		"restore|" + id + "|--reason|x":                       {exitFailed, "only to one that is dropped"},
 		"resume|shiping|--reason|x":                           {exitUsage, "there is no service"},
 		"resume|shipping|--reason|x":                          {exitFailed, "is not paused"},
 		"edit|" + id + "|--patch|{|--reason|x|--yes":          {exitUsage, "--patch is no JSON"},

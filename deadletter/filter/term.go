@@ -56,6 +56,8 @@ func (p *parser) term(t token) (string, error) {
 		return uuids[field] + " = " + p.arg(strings.ToLower(t.value)) + "::uuid", nil
 	case texts[field] != "":
 		return p.text(t, texts[field])
+	case field == "body" || field == "header":
+		return "", &SyntaxError{t.at, fmt.Sprintf("%q needs a place: body.total.amount, header.ce_id", field)}
 	default:
 		return "", &SyntaxError{t.at, fmt.Sprintf("there is no field %q; there are %s", t.text, strings.Join(Fields(), ", "))}
 	}
