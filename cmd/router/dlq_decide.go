@@ -17,6 +17,8 @@ import (
 // decision is a command that settles letters one by one, with a reason.
 type decision struct {
 	verb, done string
+	status     string                       // which letters it is for, in words
+	example    string                       // a reason
 	fits       func(deadletter.Status) bool // for a choice by filter: the others are passed over
 	decide     func(ctx context.Context, desk *deadletter.Desk, id, reason string) error
 }
@@ -35,7 +37,7 @@ func (n decision) command(cmd *cobra.Command) *cobra.Command {
 	yes := cmd.Flags().Bool("yes", false, "with --group or --filter: do not ask; needed where nobody can be asked")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *reason == "" {
-			return usageError{errors.New(`--reason is needed, for instance --reason "duplicate of ticket 4711"`)}
+			return usageError{fmt.Errorf("--reason is needed, for instance --reason %q", n.example)}
 		}
 		if err := c.check(cmd, args, 0); err != nil {
 			return err
@@ -49,7 +51,7 @@ func (n decision) command(cmd *cobra.Command) *cobra.Command {
 				return err
 			}
 			if len(list) == 0 {
-				printNone(cmd.OutOrStdout(), true)
+				printNoneChosen(cmd.OutOrStdout(), n.status)
 				return nil
 			}
 			if len(args) == 0 && !*yes && !confirmed(ctx, cmd, fmt.Sprintf("%s %d letters (%s)?", n.verb, len(list), oneLine(c.text(), pipeText))) {
@@ -110,7 +112,7 @@ func (n decision) chosen(ctx context.Context, d *desks, c choice) (list []found,
 }
 
 func dlqDropCommand() *cobra.Command {
-	return decision{"Drop", "dropped", func(s deadletter.Status) bool { return s.Open() },
+	return decision{"Drop", "dropped", "new, retrying or redriving", "duplicate of ticket 4711", func(s deadletter.Status) bool { return s.Open() },
 		func(ctx context.Context, desk *deadletter.Desk, id, reason string) error {
 			return desk.Drop(ctx, id, reason)
 		}}.command(&cobra.Command{
@@ -125,7 +127,7 @@ goes on. restore takes a dropped letter up again.`,
 }
 
 func dlqRestoreCommand() *cobra.Command {
-	return decision{"Restore", "restored", func(s deadletter.Status) bool { return s == deadletter.Dropped },
+	return decision{"Restore", "restored", "dropped", "dropped by mistake", func(s deadletter.Status) bool { return s == deadletter.Dropped },
 		func(ctx context.Context, desk *deadletter.Desk, id, reason string) error {
 			return desk.Restore(ctx, id, reason)
 		}}.command(&cobra.Command{

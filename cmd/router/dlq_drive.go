@@ -71,7 +71,7 @@ func (d *desks) redrive(ctx context.Context, cmd *cobra.Command, c filter.Condit
 		if o.output.value == "json" {
 			return printLettersJSON(cmd.OutOrStdout(), outcomeJSON{Groups: []deadletter.Share{}})
 		}
-		printNone(cmd.OutOrStdout(), true)
+		printNoneChosen(cmd.OutOrStdout(), "new or retrying")
 		return nil
 	}
 	if err := rs.show(ctx, cmd.ErrOrStderr(), o.resume != ""); err != nil {

@@ -74,7 +74,7 @@ func (d *desks) dryRun(ctx context.Context, cmd *cobra.Command, c filter.Conditi
 	}
 	w := cmd.OutOrStdout()
 	if judged == 0 {
-		printNone(w, true)
+		printNoneChosen(w, "new or retrying")
 		return nil
 	}
 	rows := make([]*tallied, 0, len(verdicts))

@@ -105,7 +105,11 @@ func (d *desks) editOne(ctx context.Context, cmd *cobra.Command, o editOptions) 
 		if !o.yes && !confirmed(again, cmd, "Write it?") {
 			return errors.New("it was left as it is")
 		}
-		return desk.Edit(again, l.ID, body, o.reason, d.flow.Readable)
+		if err := desk.Edit(again, l.ID, body, o.reason, d.flow.Readable); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s edited\n", l.ID)
+		return nil
 	}
 }
 
@@ -148,6 +152,9 @@ func (d *desks) editMany(ctx context.Context, cmd *cobra.Command, c filter.Condi
 		if err != nil {
 			return err
 		}
+	}
+	if len(list) > diffsShown {
+		fmt.Fprintf(cmd.ErrOrStderr(), "These are the first %d.\n", diffsShown)
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%d letters would change, %d stay the same, %d cannot be changed so.\n", len(list), same, refused)
 	switch {

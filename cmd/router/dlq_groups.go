@@ -77,7 +77,7 @@ last hour, and of the hour before it. Services that are paused are told below.`,
 			if output.value == "json" {
 				return printLettersJSON(cmd.OutOrStdout(), found)
 			}
-			return printGroups(cmd.OutOrStdout(), found, len(args) > 0, time.Now())
+			return printGroups(cmd.OutOrStdout(), found, len(args) > 0, *all, time.Now())
 		})
 	}
 	return cmd
@@ -90,7 +90,7 @@ func toGroupJSON(g deadletter.Group) groupJSON {
 	}
 }
 
-func printGroups(w io.Writer, found groupsJSON, filtered bool, now time.Time) error {
+func printGroups(w io.Writer, found groupsJSON, filtered, all bool, now time.Time) error {
 	width := terminalWidth(w)
 	if len(found.Groups) == 0 {
 		printNone(w, filtered)
@@ -112,6 +112,10 @@ func printGroups(w io.Writer, found groupsJSON, filtered bool, now time.Time) er
 		return nil
 	}
 	g := found.Groups[0]
+	if all { // perhaps none of them waits any more
+		_, err := fmt.Fprintf(w, "\nNext: router dlq show %s\n      router dlq list --all group:%s\n", shortID(g.Example), g.Group)
+		return err
+	}
 	_, err := fmt.Fprintf(w, `
 Next: router dlq show %s
       router dlq list group:%s
@@ -130,6 +134,11 @@ func printNone(w io.Writer, filtered bool) {
 		return
 	}
 	fmt.Fprintln(w, "No dead letters wait. With --all, settled ones are shown too.")
+}
+
+// printNoneChosen says that a choice of letters to decide about met none. There is no --all: what is not in this status is passed over.
+func printNoneChosen(w io.Writer, status string) {
+	fmt.Fprintf(w, "No dead letter that is %s meets this choice: nothing to do. router dlq groups and router dlq list show what there is.\n", status)
 }
 
 // printPause says that a service stands still, and what to do.
