@@ -142,10 +142,13 @@ func badCallbacks() []badRequest {
 	}
 }
 
-func testBadRequests(t *testing.T, s *shop) {
+func testBadRequests(t *testing.T, s *shop, brokers string) {
 	first := s.in(t)
 	first.do(http.MethodPost, "/orders", header{"Idempotency-Key": usedKey}, json.RawMessage(goodBody("", "")), http.StatusAccepted, nil)
 	eventually(t, "the first order has ended", func() error { _, err := first.allEnded(); return err })
+	// What was said last is published, then heard by all, then the customer was told of it.
+	eventually(t, "nothing is on its way", func() error { return atRest(s) })
+	noLag(first, brokers)
 	eventually(t, "nothing is on its way", func() error { return atRest(s) })
 	before := everything(t, s)
 	var table []string

@@ -32,7 +32,7 @@ func TestBadInput(t *testing.T) {
 	s := openShop(t, dsn, n)
 	s.goodOrder() // the first one warms up
 	before := n.memory()
-	t.Run("over HTTP", func(t *testing.T) { testBadRequests(t, s) })
+	t.Run("over HTTP", func(t *testing.T) { testBadRequests(t, s, brokers) })
 	t.Run("an unknown SKU", func(t *testing.T) {
 		o := s.in(t).places(buying("NOBODY-HAS-IT", 1))
 		o.isNow(event.OrderIsCancelled)
