@@ -3,8 +3,11 @@ package deadletter
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"reflect"
 	"regexp"
 	"strings"
+
+	"millrace/outbox"
 )
 
 // What differs between two failures of one kind: quoted values, ids, and numbers.
@@ -31,8 +34,26 @@ func Normalise(text string) string {
 	return strings.TrimSpace(text)
 }
 
-// Fingerprint is the same for failures of one kind: the error's type, the handler, and the text
-// without quoted values, ids and numbers. It survives deploys.
+// postgresError begins the types of the errors that Postgres has told.
+const postgresError = "pq.Error"
+
+// ErrorType names the kind of an error: the Go type of its innermost cause. Of what Postgres has told, it is the SQLSTATE
+// and the constraint or column, as in "pq.Error 23514 no_parcels_to_gb": in the text their names are quoted, as values are.
+func ErrorType(err error) string {
+	if code, name := outbox.StateOf(err); code != "" {
+		return strings.TrimSpace(postgresError + " " + code + " " + asText(name))
+	}
+	for {
+		u, ok := err.(interface{ Unwrap() error })
+		if !ok || u.Unwrap() == nil {
+			return reflect.TypeOf(err).String()
+		}
+		err = u.Unwrap()
+	}
+}
+
+// Fingerprint is the same for failures of one kind: the error's type (with the constraint, see ErrorType), the handler, and
+// the text without quoted values, ids and numbers. It survives deploys.
 func Fingerprint(handler, errorType, text string) string {
 	sum := sha256.Sum256([]byte(handler + "\x00" + errorType + "\x00" + Normalise(text)))
 	return hex.EncodeToString(sum[:fingerprintBytes])

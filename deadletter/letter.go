@@ -11,7 +11,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -88,17 +87,9 @@ func (l *Letter) HasOwnID() bool { return l.ID == NewID(l.Group, l.MessageID) ||
 // input may be a megabyte.
 const maxErrorText = 2 << 10
 
-// Describe sets what is known of an error: the type of its innermost cause, and its text.
+// Describe sets what is known of an error: its type, and its text.
 func (l *Letter) Describe(err error) {
-	innermost := err
-	for {
-		u, ok := innermost.(interface{ Unwrap() error })
-		if !ok || u.Unwrap() == nil {
-			break
-		}
-		innermost = u.Unwrap()
-	}
-	l.ErrorType = reflect.TypeOf(innermost).String()
+	l.ErrorType = ErrorType(err)
 	text := asText(err.Error())
 	if len(text) > maxErrorText {
 		text = strings.ToValidUTF8(text[:maxErrorText], "") + " …"

@@ -75,7 +75,7 @@ func (d *Desk) Groups(ctx context.Context, f filter.Condition) ([]Group, error) 
 // begins with the youngest of all. next is empty on the last page.
 func (d *Desk) Page(ctx context.Context, f filter.Condition, before int64, limit int) (list []Listed, next int64, err error) {
 	n := len(f.Args)
-	rows, err := d.db.QueryContext(ctx, fmt.Sprintf(`SELECT (SELECT count(*) FROM deadletter.letters p WHERE p.service = l.service AND p.lane = l.lane AND p.status = 'parked' AND p.position > l.position),
+	rows, err := d.db.QueryContext(ctx, fmt.Sprintf(`SELECT CASE WHEN `+open+` THEN (SELECT count(*) FROM deadletter.letters p WHERE p.service = l.service AND p.lane = l.lane AND p.status = 'parked' AND p.position > l.position) ELSE 0 END,
 %s FROM deadletter.letters l WHERE %s AND (%s) AND ($%d::bigint = 0 OR position < $%d::bigint) ORDER BY position DESC LIMIT $%d`, letterColumns, listed, f.SQL, n+1, n+1, n+2),
 		append(f.Args[:n:n], before, limit+1)...)
 	if err != nil {
@@ -100,7 +100,7 @@ func (d *Desk) Page(ctx context.Context, f filter.Condition, before int64, limit
 // Listed is a letter in a list.
 type Listed struct {
 	Letter
-	Behind int64 // messages parked behind it
+	Behind int64 // messages parked behind it; none behind one that is settled
 }
 
 // Step is one step of a letter's life.

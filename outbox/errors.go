@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -62,6 +63,16 @@ func kindOf(err error) kind {
 // IsRefused tells whether the database refused the data itself (SQLSTATE classes 22 and 23): it would
 // do so again. In a transaction of many it is one's fault, and the others get through without it.
 func IsRefused(err error) bool { return err != nil && kindOf(err) == guilty }
+
+// StateOf is what Postgres calls an error: its SQLSTATE, and the name of the constraint or, where none is told, of the
+// column that it is about. Both are empty where the error is not Postgres's; name is, where it is about neither.
+func StateOf(err error) (code, name string) {
+	var e *pq.Error
+	if !errors.As(err, &e) {
+		return "", ""
+	}
+	return string(e.Code), cmp.Or(e.Constraint, e.Column)
+}
 
 func isUniqueViolation(err error) bool {
 	var e *pq.Error

@@ -18,6 +18,8 @@ type Verdict struct {
 	Result Result `json:"result"`
 	// Why is a sentence.
 	Why string `json:"why"`
+	// ErrorType is of the error with which it would fail (see deadletter.ErrorType).
+	ErrorType string `json:"errorType,omitempty"`
 	// Says are the events that would be published.
 	Says []string `json:"says,omitempty"`
 	// Before and After are the row's status, where it has one.
@@ -57,7 +59,7 @@ func (g Graph) Judge(ctx context.Context, l *deadletter.Letter) Verdict {
 	case err != nil && transient(err):
 		v.Result, v.Why = Unknown, fmt.Sprintf("could not be tried: %v", err)
 	case err != nil:
-		v.Result, v.Why = Fails, fmt.Sprintf("fails again: %v", err)
+		v.Result, v.Why, v.ErrorType = Fails, fmt.Sprintf("fails again: %v", err), deadletter.ErrorType(err)
 	case !rehearsal.Asked:
 		v.Result, v.Why = Ignored, fmt.Sprintf("ignored: %s does nothing with it", l.Service)
 	case rehearsal.Processed:

@@ -49,7 +49,7 @@ func (d *desks) dryRun(ctx context.Context, cmd *cobra.Command, c filter.Conditi
 			if output.value == "json" {
 				list = append(list, judgement{l.ID, l.Service, l.OrderID, v})
 			}
-			key := l.Service + " " + string(v.Result) + " " + deadletter.Normalise(v.Why)
+			key := l.Service + " " + string(v.Result) + " " + v.ErrorType + " " + deadletter.Normalise(v.Why)
 			if verdicts[key] == nil {
 				verdicts[key] = &tallied{result: v.Result, service: l.Service, example: l.ID, why: v.Why}
 			}

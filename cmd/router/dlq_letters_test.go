@@ -30,6 +30,34 @@ func TestDLQDropsAndRestores(t *testing.T) {
 	expect(t, "show", in.run("dlq", "show", ids[0]), 0, "dropped", "tester", "test orders", "restored", "a mistake")
 }
 
+// What waits of an order waits behind the letters that are open, not behind one that is settled.
+func TestDLQNothingIsParkedBehindASettledLetter(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t)
+	first := lettered()
+	behind := lettered(func(l *deadletter.Line) {
+		l.Status, l.OrderID, l.Key, l.Attempts, l.Error, l.ErrorType = deadletter.Parked, first.OrderID, first.Key, 0, "", ""
+	})
+	in.letter(first, behind)
+	parked := func() (listed, shown int) {
+		var list struct{ Letters []struct{ ParkedBehind int } }
+		in.read(&list, "dlq", "list", "--all")
+		var letter struct{ ParkedBehind int }
+		in.read(&letter, "dlq", "show", first.ID)
+		if len(list.Letters) != 1 {
+			t.Fatalf("%d letters are listed, want 1", len(list.Letters))
+		}
+		return list.Letters[0].ParkedBehind, letter.ParkedBehind
+	}
+	if listed, shown := parked(); listed != 1 || shown != 1 {
+		t.Errorf("behind the letter that waits list has %d and show %d, want 1", listed, shown)
+	}
+	in.must("dlq", "drop", first.ID, "--reason", "a test")
+	if listed, shown := parked(); listed != 0 || shown != 0 {
+		t.Errorf("behind the dropped letter list has %d and show %d, want none", listed, shown)
+	}
+}
+
 // Two letters whose ids begin alike are told apart by more digits.
 func TestDLQAmbiguousID(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strings"
@@ -58,6 +59,22 @@ func TestDLQRedrivesALetter(t *testing.T) {
 	expect(t, "groups", in.run("dlq", "groups"), 0, "No dead letters wait")
 	expect(t, "all groups", in.run("dlq", "groups", "--all"), 0, "the carrier's table is broken")
 	expect(t, "resolved ones", in.run("dlq", "list", "status:resolved"), 0, id[:8])
+}
+
+// What a dry run tells of many is told once for each kind: two rules that refuse are two kinds, as in groups.
+func TestDLQDryRunTellsRulesApart(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t)
+	selling := func(sku string) deadletter.Line {
+		return lettered(func(l *deadletter.Line) {
+			l.JSON = bytes.Replace(l.JSON, []byte("MUG-RED"), []byte(sku), 1)
+		})
+	}
+	in.letter(selling("MUG-RED"), selling("MUG-BLUE"), selling("MUG-BLUE"))
+	for rule, sku := range map[string]string{"no_red": "MUG-RED", "no_blue": "MUG-BLUE"} {
+		in.exec("ALTER TABLE shipping.shipments ADD CONSTRAINT " + rule + " CHECK (state::text NOT LIKE '%" + sku + "%')")
+	}
+	expect(t, "dry run", in.run("dlq", "redrive", "--filter", "service:shipping", "--dry-run"), 0, `constraint "no_red"`, `constraint "no_blue"`, "3 fail again")
 }
 
 // While the handler is broken, one letter finds it out; the others are not tried. When it is mended, the same

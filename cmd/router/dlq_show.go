@@ -77,7 +77,7 @@ func (d *desks) shown(ctx context.Context, desk *deadletter.Desk, l *deadletter.
 	behind := int64(0)
 	for _, other := range lane {
 		s.Lane = append(s.Lane, toJSON(other))
-		if other.Status == deadletter.Parked && other.Position > l.Position {
+		if l.Status.Open() && other.Status == deadletter.Parked && other.Position > l.Position {
 			behind++
 		}
 	}
