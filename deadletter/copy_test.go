@@ -39,7 +39,7 @@ func TestACopyThatIsTooLargeIsCut(t *testing.T) {
 	db := database(t)
 	l := hostile()
 	l.Payload = huge(6 << 20)
-	if _, err := parkingOn(db, nil).Put(t.Context(), l); err != nil {
+	if _, err := parkingOn(t, db, nil).Put(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}
 	kept, copied := number(t, db, "SELECT length(payload) FROM deadletter.letters"), number(t, db, "SELECT length(payload) + length(key) + length(headers) FROM millrace.outbox")
@@ -53,7 +53,7 @@ func TestHeadersCanBeSearched(t *testing.T) {
 	db := database(t)
 	l := hostile()
 	l.Headers = map[string]string{"a\x00b": "1", "\xff": "2", "plain": "3\x00"}
-	if _, err := parkingOn(db, nil).Put(t.Context(), l); err != nil {
+	if _, err := parkingOn(t, db, nil).Put(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}
 	if n := number(t, db, "SELECT count(*) FROM deadletter.letters WHERE headers ->> 'a\uFFFDb' = '1' AND headers ->> 'nothing' IS NULL"); n != 1 {

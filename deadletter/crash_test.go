@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/outbox"
+	"millrace/deadletter/deadlettertest"
 )
 
 // crash is one way a process, or its connections, end at some point.
@@ -50,7 +50,7 @@ func (c crash) at(t *testing.T, dsn string, k int) (hit bool) {
 	}
 	faulty := &faultyConnector{Connector: connector(t, dsn, "first"), dies: c.dies}
 	first := newReplica(t, sql.OpenDB(faulty), "first", ifNot(fails), Options{})
-	faulty.end = first.stop
+	faulty.end = first.Stop
 	faulty.left.Store(int64(k))
 	defer first.db.Close()
 	first.parking.lease = 100 * time.Millisecond
@@ -102,7 +102,7 @@ func (c crash) at(t *testing.T, dsn string, k int) (hit bool) {
 	})
 	deliver(m[2], "")
 	settled(t, db)
-	reader := outbox.NewPostgres(db, seenTable, outbox.Options{})
+	reader := deadlettertest.NewStore(t, db)
 	row, _, err := reader.Load(t.Context(), order)
 	if got := row.Seen; err != nil || !slices.Equal(got, []string{"0", "1", "2"}) {
 		t.Errorf("point %d: seen %v, %v", k, got, err)

@@ -11,7 +11,7 @@ import (
 func watching(t *testing.T, r *replica) *replica {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	r.running.Go(func() { _ = r.parking.Run(ctx) })
+	r.Go(func() { _ = r.parking.Run(ctx) })
 	t.Cleanup(stop)
 	return r
 }

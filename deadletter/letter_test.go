@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"millrace/deadletter/deadlettertest"
 	"millrace/outbox"
 )
 
@@ -29,15 +30,15 @@ func hostile() Letter {
 }
 
 // parkingOn keeps letters of the test's service.
-func parkingOn(db *sql.DB, wake func()) *Parking {
-	store := outbox.NewPostgres(db, seenTable, outbox.Options{})
+func parkingOn(t *testing.T, db *sql.DB, wake func()) *Parking {
+	store := deadlettertest.NewStore(t, db)
 	return NewParking(db, "order", outbox.NewMarks(db, store), wake, Options{})
 }
 
 func TestALetterAndItsCopyAreWrittenOnce(t *testing.T) {
 	db, l := database(t), hostile()
 	woken := 0
-	letters := parkingOn(db, func() { woken++ })
+	letters := parkingOn(t, db, func() { woken++ })
 	for range 3 {
 		if _, err := letters.Put(t.Context(), l); err != nil {
 			t.Fatal(err)
@@ -77,12 +78,12 @@ func TestALetterWithoutItsCopyIsNotWritten(t *testing.T) {
 	if _, err := db.Exec("ALTER TABLE millrace.outbox RENAME TO away"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := parkingOn(db, nil).Put(t.Context(), hostile()); err == nil {
+	if _, err := parkingOn(t, db, nil).Put(t.Context(), hostile()); err == nil {
 		t.Error("no error, though the copy has nowhere to go")
 	}
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := parkingOn(db, nil).Put(stopped, hostile()); !errors.Is(err, context.Canceled) {
+	if _, err := parkingOn(t, db, nil).Put(stopped, hostile()); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
 	var n int

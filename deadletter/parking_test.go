@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/deadletter/deadlettertest"
 	"millrace/event"
 	"millrace/outbox"
 )
@@ -20,7 +21,9 @@ import (
 const (
 	// tenThousand is how many failures there are at least.
 	tenThousand = 10_000
-	perOrder    = 12
+	// tenThousandPatience is for all of them.
+	tenThousandPatience = 5 * patience
+	perOrder            = 12
 	// mostFailures bounds how often a message fails.
 	mostFailures = 8
 	// killEvery is after how many failures a replica is killed, and another one started.
@@ -103,9 +106,9 @@ func (c *chaos) log(messages []Letter) {
 // operate decides at random about every letter, until ctx ends; from then on it has all of them redriven. It
 // returns when nothing is put aside.
 func (c *chaos) operate(ctx context.Context) {
-	marks := outbox.NewMarks(c.db, outbox.NewPostgres(c.db, seenTable, outbox.Options{}))
+	marks := outbox.NewMarks(c.db, deadlettertest.NewStore(c, c.db))
 	desk := NewDesk(c.db, map[string]*outbox.Marks{"seen": marks}, "tester")
-	for deadline := time.Now().Add(5 * patience); ; {
+	for deadline := time.Now().Add(tenThousandPatience); ; {
 		calm := ctx.Err() != nil
 		list, err := letters(c.Context(), c.db, "status IN ('new', 'dropped', 'parked') ORDER BY position LIMIT 2000")
 		if err != nil {
@@ -208,7 +211,7 @@ func TestEachOrderIsProcessedInOrder(t *testing.T) {
 		logs.Go(func() { c.log(messages) })
 	}
 	kills := int64(0)
-	eventuallyLong(t, "ten thousand failures", func() bool {
+	deadlettertest.Within(t, tenThousandPatience, "ten thousand failures", func() bool {
 		if n := c.failures.Load(); n > (kills+1)*killEvery {
 			kills++
 			c.killOne()
@@ -228,16 +231,6 @@ func TestEachOrderIsProcessedInOrder(t *testing.T) {
 		c.failures.Load(), c.lost.Load(), len(orders)*perOrder, len(orders), kills, len(dropped), len(restored))
 	if c.failures.Load() < tenThousand || kills == 0 || len(dropped) == 0 || len(restored) == 0 {
 		t.Error("that is less than was to be tried")
-	}
-}
-
-// eventuallyLong is eventually for what takes long by itself.
-func eventuallyLong(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(5 * patience); !ok(); <-time.After(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", 5*patience, what)
-		}
 	}
 }
 

@@ -5,39 +5,20 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/fstest"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 
+	"millrace/deadletter/deadlettertest"
 	"millrace/event"
 	"millrace/outbox"
 	"millrace/testserver"
 )
 
 func TestMain(m *testing.M) { testserver.Main(m) }
-
-// seen is the row of a service that writes down what it hears.
-type seen struct {
-	ID   event.OrderID `json:"id"`
-	Seen []string      `json:"seen"`
-}
-
-const seenSchema = `-- +goose Up
-CREATE TABLE seen.rows (
-    order_id uuid PRIMARY KEY, state json NOT NULL, version bigint NOT NULL DEFAULT 0, said bigint NOT NULL DEFAULT 0,
-    processed uuid[] NOT NULL DEFAULT '{}', commands uuid[] NOT NULL DEFAULT '{}', waiting text[] NOT NULL DEFAULT '{}',
-    correlation_id text NOT NULL DEFAULT '', parked_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now());
-`
-
-var seenTable = outbox.Table[seen, outbox.None]{
-	Service: "seen", Name: "seen.rows", New: func(id event.OrderID) seen { return seen{ID: id} },
-}
 
 func database(t *testing.T) *sql.DB {
 	t.Helper()
@@ -50,17 +31,7 @@ func migratedDSN(t *testing.T) string {
 	dsn := testserver.PostgresDSN(t)
 	db := pool(t, dsn, "migrations")
 	defer db.Close()
-	for _, step := range []func() error{
-		func() error { return outbox.Migrate(t.Context(), db, outbox.Schema, outbox.Migrations()) },
-		func() error { return outbox.Migrate(t.Context(), db, Schema, Migrations()) },
-		func() error {
-			return outbox.Migrate(t.Context(), db, "seen", fstest.MapFS{"00001_seen.sql": {Data: []byte(seenSchema)}})
-		},
-	} {
-		if err := step(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	deadlettertest.Migrate(t, db, Schema, Migrations())
 	return dsn
 }
 
@@ -78,16 +49,14 @@ func pool(t *testing.T, dsn, name string) *sql.DB {
 
 // replica is one process of the service.
 type replica struct {
+	*deadlettertest.Process
 	name     string
 	db       *sql.DB
-	store    *outbox.Store[seen, outbox.None]
+	store    *deadlettertest.Store
 	marks    *outbox.Marks
 	parking  *Parking
 	redriver *Redriver
 	react    react
-	stop     context.CancelFunc
-	alive    context.Context
-	running  sync.WaitGroup
 }
 
 // react is what a service does with a message: update changes its row. redriven is false for one that comes from the log.
@@ -105,48 +74,43 @@ func ifNot(fails func(messageID string) error) react {
 
 func never(string) error { return nil }
 
-const testTopic = "t"
+const (
+	testTopic = "t"
+	patience  = deadlettertest.Patience
+)
+
+var eventually = deadlettertest.Eventually
 
 // newReplica puts a process together; start has it redrive.
 func newReplica(t *testing.T, db *sql.DB, name string, react react, opts Options) *replica {
 	t.Helper()
-	r := &replica{name: name, db: db, react: react, store: outbox.NewPostgres(db, seenTable, outbox.Options{})}
+	opts.Logger = deadlettertest.Log(t)
+	r := &replica{name: name, db: db, react: react, store: deadlettertest.NewStore(t, db)}
+	r.Process = deadlettertest.Start(t, r.store)
 	r.marks = outbox.NewMarks(db, r.store)
-	r.parking = NewParking(db, "seen", r.marks, nil, opts)
-	r.redriver = NewRedriver(r.parking, slog.Default())
-	r.alive, r.stop = context.WithCancel(context.Background())
-	r.running.Go(func() { _ = r.store.Run(r.alive) })
+	r.parking = NewParking(db, deadlettertest.Service, r.marks, nil, opts)
+	r.redriver = NewRedriver(r.parking, opts.Logger)
 	t.Cleanup(func() {
-		r.stop()
+		r.Stop()
 		_ = r.redriver.Close()
-		r.running.Wait()
 	})
 	return r
 }
 
 func (r *replica) start(t *testing.T) *replica {
 	t.Helper()
-	messages, err := r.redriver.Subscribe(context.Background(), testTopic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.running.Go(func() {
-		for msg := range messages {
-			r.running.Go(func() {
-				letter, _ := Redriven(msg.Context())
-				ctx, saw := outbox.Observe(msg.Context())
-				o := Outcome{Err: r.handle(ctx, letter, true), Final: true, Attempts: 1, Version: "test"}
-				if r.alive.Err() != nil || outbox.IsTransient(o.Err) || errors.Is(o.Err, outbox.ErrStopped) {
-					o.Final, o.RetryIn = false, 10*time.Millisecond
-				}
-				if !saw.Changed() {
-					o.Unchanged = "nothing changed"
-				}
-				Settle(msg.Context(), o)
-				msg.Ack()
-			})
+	r.Redrive(r.redriver, func(msg *message.Message) {
+		letter, _ := Redriven(msg.Context())
+		ctx, saw := outbox.Observe(msg.Context())
+		o := Outcome{Err: r.handle(ctx, letter, true), Final: true, Attempts: 1, Version: "test"}
+		if r.Alive.Err() != nil || outbox.IsTransient(o.Err) || errors.Is(o.Err, outbox.ErrStopped) {
+			o.Final, o.RetryIn = false, 10*time.Millisecond
 		}
-	})
+		if !saw.Changed() {
+			o.Unchanged = "nothing changed"
+		}
+		Settle(msg.Context(), o)
+	}, testTopic)
 	return r
 }
 
@@ -163,18 +127,14 @@ func (r *replica) kill(t *testing.T, admin *sql.DB) {
 	if _, err := admin.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()", r.name); err != nil {
 		t.Error(err)
 	}
-	r.stop()
+	r.Stop()
 	r.redriver.stop()
 }
 
 // handle is the service's reaction.
 func (r *replica) handle(ctx context.Context, l Letter, redriven bool) error {
 	return r.react(ctx, l, redriven, func() error {
-		ctx := event.WithCause(ctx, event.Cause{ID: l.MessageID, CorrelationID: "c", Parkable: !redriven})
-		return r.store.Update(ctx, event.OrderID(l.OrderID), func(s *seen) ([]event.Event, error) {
-			s.Seen = append(s.Seen, string(l.Payload))
-			return nil, nil
-		})
+		return deadlettertest.See(ctx, r.store, event.Cause{ID: l.MessageID, CorrelationID: "c", Parkable: !redriven}, event.OrderID(l.OrderID), string(l.Payload))
 	})
 }
 
@@ -182,8 +142,8 @@ func (r *replica) handle(ctx context.Context, l Letter, redriven bool) error {
 func (r *replica) deliver(ctx context.Context, l Letter) (Status, error) {
 	for {
 		err := r.handle(ctx, l, false)
-		if err == nil || r.alive.Err() != nil || outbox.IsTransient(err) || errors.Is(err, outbox.ErrStopped) {
-			return "", errors.Join(err, r.alive.Err())
+		if err == nil || r.Alive.Err() != nil || outbox.IsTransient(err) || errors.Is(err, outbox.ErrStopped) {
+			return "", errors.Join(err, r.Alive.Err())
 		}
 		put := r.parking.Put
 		if errors.Is(err, outbox.ErrParked) {
@@ -210,15 +170,11 @@ func (r *replica) must(t *testing.T, want Status, messages ...Letter) {
 
 func (r *replica) seen(t *testing.T, id event.OrderID) []string {
 	t.Helper()
-	row, _, err := r.store.Load(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return row.Seen
+	return deadlettertest.Seen(t, r.store, id)
 }
 
 func (r *replica) desk() *Desk {
-	return NewDesk(r.db, map[string]*outbox.Marks{"seen": r.marks}, "tester")
+	return NewDesk(r.db, map[string]*outbox.Marks{deadlettertest.Service: r.marks}, "tester")
 }
 
 func newOrder() event.OrderID { return event.OrderID(uuid.NewString()) }
@@ -226,7 +182,7 @@ func newOrder() event.OrderID { return event.OrderID(uuid.NewString()) }
 func letterFor(order event.OrderID, n int) Letter {
 	id := uuid.NewString()
 	return Letter{
-		ID: NewID("seen-service", id), Service: "seen", Group: "seen-service", Handler: "seen/t", OrderID: string(order), MessageID: id, Topic: testTopic,
+		ID: NewID(deadlettertest.Group, id), Service: deadlettertest.Service, Group: deadlettertest.Group, Handler: deadlettertest.Service + "/" + testTopic, OrderID: string(order), MessageID: id, Topic: testTopic,
 		Key: []byte(order), Payload: fmt.Appendf(nil, "%d", n), Status: New, Attempts: 1, PublishedAt: time.Now(), FirstFailed: time.Now(), LastFailed: time.Now(),
 	}
 }
@@ -240,17 +196,6 @@ func messages(order event.OrderID, n int) []Letter {
 	return list
 }
 
-const patience = 60 * time.Second
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
-}
-
 // number is the answer of a query for one.
 func number(t *testing.T, db *sql.DB, query string, args ...any) (n int) {
 	t.Helper()
@@ -262,7 +207,7 @@ func number(t *testing.T, db *sql.DB, query string, args ...any) (n int) {
 
 const (
 	openLanes   = "SELECT count(*) FROM deadletter.lanes"
-	markedRows  = "SELECT count(*) FROM seen.rows WHERE parked_at IS NOT NULL"
+	markedRows  = "SELECT count(*) FROM " + deadlettertest.Rows + " WHERE parked_at IS NOT NULL"
 	openLetters = "SELECT count(*) FROM deadletter.letters WHERE " + open
 )
 

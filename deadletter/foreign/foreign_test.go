@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/deadletter"
+	"millrace/deadletter/deadlettertest"
 	"millrace/deadletter/dialect"
 	"millrace/deadletter/filter"
 	"millrace/deadletter/foreign"
@@ -32,7 +33,6 @@ import (
 func TestMain(m *testing.M) { testserver.Main(m) }
 
 const (
-	patience   = 60 * time.Second
 	partitions = 3
 	origin     = "orders"
 )
@@ -135,7 +135,7 @@ func TestLettersOfWatermill(t *testing.T) {
 	for n := range orders {
 		shop.publish(t, fmt.Sprint("key-", n%4), fmt.Sprintf(`{"n": %d, "total": {"amount": %d}}`, n, n*100))
 	}
-	shop.eventually(t, "all are letters", func() bool { return len(c.read(poison)) == orders })
+	deadlettertest.Eventually(t, "all are letters", func() bool { return len(c.read(poison)) == orders })
 
 	groups, err := c.desk.Groups(t.Context(), chosen(t, poison, ""))
 	if err != nil || len(groups) != 1 || groups[0].Letters != orders || groups[0].Dialect != dialect.Watermill || groups[0].Topic != origin || groups[0].Handler != "charge" {
@@ -151,7 +151,7 @@ func TestLettersOfWatermill(t *testing.T) {
 	if tally.Sent != orders {
 		t.Errorf("%+v", tally)
 	}
-	shop.eventually(t, "all are processed", func() bool { return len(shop.processed()) == orders })
+	deadlettertest.Eventually(t, "all are processed", func() bool { return len(shop.processed()) == orders })
 	if got := c.list(poison, "status:redriven"); len(got) != orders || got[0].SentTo != origin {
 		t.Errorf("%d are redriven", len(got))
 	}
@@ -200,7 +200,7 @@ func startWatermill(t *testing.T, broker, poison string) *shop {
 	if s.publisher, err = wkafka.NewPublisher(wkafka.PublisherConfig{Brokers: []string{broker}, Marshaler: marshaler}, watermill.NopLogger{}); err != nil {
 		t.Fatal(err)
 	}
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: patience}, watermill.NopLogger{})
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: deadlettertest.Patience}, watermill.NopLogger{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,13 +255,4 @@ func (s *shop) byKey() map[string][]string {
 		list[m.Metadata.Get("key")] = append(list[m.Metadata.Get("key")], fmt.Sprintf("%3s", n))
 	}
 	return list
-}
-
-func (s *shop) eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
 }

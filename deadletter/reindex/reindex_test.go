@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"millrace/deadletter"
+	"millrace/deadletter/deadlettertest"
 	"millrace/event"
 )
 
@@ -122,7 +123,7 @@ func TestARebuiltIndexIsTheOneThatWasLost(t *testing.T) {
 
 	mended.Store(true)
 	s.redrive(s.letters(deadletter.New)...)
-	s.eventually("every order goes on", func() bool {
+	deadlettertest.Eventually(s.t, "every order goes on", func() bool {
 		return one[int](s, "SELECT count(*) FROM deadletter.lanes WHERE order_id IS NOT NULL") == 0
 	})
 	for _, id := range order {
@@ -167,7 +168,7 @@ func (s *system) decide(t *testing.T, broken *sync.Map) map[event.OrderID][]stri
 			}
 		}
 	}
-	s.eventually("what was redriven has an outcome", func() bool {
+	deadlettertest.Eventually(s.t, "what was redriven has an outcome", func() bool {
 		return one[int](s, "SELECT count(*) FROM deadletter.letters WHERE status IN ('redriving', 'retrying')")+
 			one[int](s, "SELECT count(*) FROM deadletter.lanes WHERE due_at IS NOT NULL") == 0
 	})
@@ -224,12 +225,12 @@ func TestAnIndexIsRebuiltWhileMessagesCome(t *testing.T) {
 		}
 		report := s.reindex(false)
 		rebuilt += report.New + report.Parked
-		s.eventually("messages come", func() bool { return count.Load() >= min(lost+orders, orders*messages) })
+		deadlettertest.Eventually(s.t, "messages come", func() bool { return count.Load() >= min(lost+orders, orders*messages) })
 	}
 	report := s.reindex(false)
 	t.Logf("%d messages, the index lost %d times, %d put back; at last %+v", count.Load(), losses, rebuilt, report)
 	mended.Store(true)
-	s.eventually("every order goes on", func() bool {
+	deadlettertest.Eventually(s.t, "every order goes on", func() bool {
 		s.redrive(s.letters(deadletter.New)...)
 		return one[int](s, "SELECT count(*) FROM deadletter.lanes") == 0
 	})
@@ -269,7 +270,7 @@ func TestAMarkedOrderWithoutALetterGoesOn(t *testing.T) {
 	if report := s.reindex(false); report.Parked != 2 || report.Lanes != 1 || report.New != 0 {
 		t.Errorf("%+v", report)
 	}
-	s.eventually("it goes on", func() bool { return one[int](s, "SELECT count(*) FROM deadletter.lanes") == 0 })
+	deadlettertest.Eventually(s.t, "it goes on", func() bool { return one[int](s, "SELECT count(*) FROM deadletter.lanes") == 0 })
 	row, _, err := s.store.Load(t.Context(), id)
 	if err != nil || !slices.Equal(row.Seen, []string{"t0 first", "t1 second"}) {
 		t.Errorf("%v, %v", row.Seen, err)

@@ -6,16 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 
 	"millrace/deadletter"
+	"millrace/deadletter/deadlettertest"
 	"millrace/deadletter/reindex"
 	"millrace/event"
 	"millrace/outbox"
@@ -25,24 +25,9 @@ import (
 
 func TestMain(m *testing.M) { testserver.Main(m) }
 
-// seen is the row of a service that writes down what it hears.
-type seen struct {
-	ID   event.OrderID `json:"id"`
-	Seen []string      `json:"seen"`
-}
-
-const seenSchema = `-- +goose Up
-CREATE TABLE seen.rows (
-    order_id uuid PRIMARY KEY, state json NOT NULL, version bigint NOT NULL DEFAULT 0, said bigint NOT NULL DEFAULT 0,
-    processed uuid[] NOT NULL DEFAULT '{}', commands uuid[] NOT NULL DEFAULT '{}', waiting text[] NOT NULL DEFAULT '{}',
-    correlation_id text NOT NULL DEFAULT '', parked_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now());
-`
-
 const (
-	service  = "seen"
-	group    = "seen-service"
-	patience = 60 * time.Second
+	service = deadlettertest.Service
+	group   = deadlettertest.Group
 )
 
 var topics = []string{"t0", "t1", "t2"}
@@ -51,7 +36,7 @@ var topics = []string{"t0", "t1", "t2"}
 type system struct {
 	t       *testing.T
 	db      *sql.DB
-	store   *outbox.Store[seen, outbox.None]
+	store   *deadlettertest.Store
 	parking *deadletter.Parking
 	desk    *deadletter.Desk
 	fails   func(messageID string) error
@@ -65,51 +50,16 @@ type system struct {
 func newSystem(t *testing.T, fails func(messageID string) error) *system {
 	t.Helper()
 	s := &system{t: t, db: testserver.Postgres(t), fails: fails, clock: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC), next: map[string]int64{}}
-	for _, schema := range []struct {
-		name  string
-		steps func() error
-	}{
-		{"outbox", func() error { return outbox.Migrate(t.Context(), s.db, outbox.Schema, outbox.Migrations()) }},
-		{"letters", func() error { return outbox.Migrate(t.Context(), s.db, deadletter.Schema, deadletter.Migrations()) }},
-		{"rows", func() error {
-			return outbox.Migrate(t.Context(), s.db, service, fstest.MapFS{"00001_seen.sql": {Data: []byte(seenSchema)}})
-		}},
-	} {
-		if err := schema.steps(); err != nil {
-			t.Fatalf("%s: %v", schema.name, err)
-		}
-	}
-	s.store = outbox.NewPostgres(s.db, outbox.Table[seen, outbox.None]{
-		Service: service, Name: "seen.rows", New: func(id event.OrderID) seen { return seen{ID: id} },
-	}, outbox.Options{})
-	marks := outbox.NewMarks(s.db, s.store)
-	s.parking = deadletter.NewParking(s.db, service, marks, nil, deadletter.Options{})
+	deadlettertest.Migrate(t, s.db, deadletter.Schema, deadletter.Migrations())
+	s.store = deadlettertest.NewStore(t, s.db)
+	log, marks := deadlettertest.Log(t), outbox.NewMarks(s.db, s.store)
+	s.parking = deadletter.NewParking(s.db, service, marks, nil, deadletter.Options{Logger: log})
 	s.desk = deadletter.NewDesk(s.db, map[string]*outbox.Marks{service: marks}, "tester")
-	redriver := deadletter.NewRedriver(s.parking, slog.Default())
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { _ = s.store.Run(ctx) })
-	for _, topic := range topics {
-		messages, err := redriver.Subscribe(ctx, topic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		running.Go(func() {
-			for msg := range messages {
-				running.Go(func() {
-					letter, _ := deadletter.Redriven(msg.Context())
-					err := s.handle(msg.Context(), letter, false)
-					deadletter.Settle(msg.Context(), deadletter.Outcome{Err: err, Final: !outbox.IsTransient(err), RetryIn: time.Millisecond, Attempts: 1, Version: "v2"})
-					msg.Ack()
-				})
-			}
-		})
-	}
-	t.Cleanup(func() {
-		_ = redriver.Close()
-		stop()
-		running.Wait()
-	})
+	deadlettertest.Start(t, s.store).Redrive(deadletter.NewRedriver(s.parking, log), func(msg *message.Message) {
+		letter, _ := deadletter.Redriven(msg.Context())
+		err := s.handle(msg.Context(), letter, false)
+		deadletter.Settle(msg.Context(), deadletter.Outcome{Err: err, Final: !outbox.IsTransient(err), RetryIn: time.Millisecond, Attempts: 1, Version: "v2"})
+	}, topics...)
 	return s
 }
 
@@ -159,11 +109,8 @@ func (s *system) handle(ctx context.Context, l deadletter.Letter, fromLog bool) 
 	if err := s.fails(l.MessageID); err != nil {
 		return err
 	}
-	ctx = event.WithCause(ctx, event.Cause{ID: l.MessageID, CorrelationID: "c", Parkable: fromLog})
-	return s.store.Update(ctx, event.OrderID(l.Key), func(row *seen) ([]event.Event, error) {
-		row.Seen = append(row.Seen, l.Topic+" "+strings.TrimSpace(string(l.Payload))) // edited ones end with a space
-		return nil, nil
-	})
+	text := l.Topic + " " + strings.TrimSpace(string(l.Payload)) // edited ones end with a space
+	return deadlettertest.See(ctx, s.store, event.Cause{ID: l.MessageID, CorrelationID: "c", Parkable: fromLog}, event.OrderID(l.Key), text)
 }
 
 // deliver is what the middleware does with a record.
@@ -273,15 +220,6 @@ func (s *system) exec(query string) {
 	s.t.Helper()
 	if _, err := s.db.Exec(query); err != nil {
 		s.t.Fatalf("%s: %v", query, err)
-	}
-}
-
-func (s *system) eventually(what string, ok func() bool) {
-	s.t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("not within %s: %s", patience, what)
-		}
 	}
 }
 

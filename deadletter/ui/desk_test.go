@@ -5,38 +5,24 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/fstest"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 
 	"millrace/deadletter"
+	"millrace/deadletter/deadlettertest"
 	"millrace/event"
 	"millrace/outbox"
 	"millrace/testserver"
 )
 
 func TestMain(m *testing.M) { testserver.Main(m) }
-
-// heard is the row of a service that writes down what it hears.
-type heard struct {
-	ID    event.OrderID `json:"id"`
-	Heard []string      `json:"heard"`
-}
-
-const heardSchema = `-- +goose Up
-CREATE TABLE heard.rows (
-    order_id uuid PRIMARY KEY, state json NOT NULL, version bigint NOT NULL DEFAULT 0, said bigint NOT NULL DEFAULT 0,
-    processed uuid[] NOT NULL DEFAULT '{}', commands uuid[] NOT NULL DEFAULT '{}', waiting text[] NOT NULL DEFAULT '{}',
-    correlation_id text NOT NULL DEFAULT '', parked_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now());
-`
 
 // realDesk is a deadletter.Desk, and a verdict.
 type realDesk struct{ *deadletter.Desk }
@@ -45,7 +31,7 @@ func (realDesk) Verdict(context.Context, *deadletter.Letter) string { return "ap
 
 // service is one that hears messages, redrives those that failed, and fails for as long as it is broken.
 type service struct {
-	store   *outbox.Store[heard, outbox.None]
+	store   *deadlettertest.Store
 	parking *deadletter.Parking
 	desk    realDesk
 	broken  atomic.Bool
@@ -53,47 +39,16 @@ type service struct {
 
 func startService(t *testing.T, db *sql.DB) *service {
 	t.Helper()
-	for _, step := range []func() error{
-		func() error { return outbox.Migrate(t.Context(), db, outbox.Schema, outbox.Migrations()) },
-		func() error {
-			return outbox.Migrate(t.Context(), db, deadletter.Schema, deadletter.Migrations())
-		},
-		func() error {
-			return outbox.Migrate(t.Context(), db, "heard", fstest.MapFS{"00001_heard.sql": {Data: []byte(heardSchema)}})
-		},
-	} {
-		if err := step(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := &service{store: outbox.NewPostgres(db, outbox.Table[heard, outbox.None]{Service: "heard", Name: "heard.rows", New: func(id event.OrderID) heard { return heard{ID: id} }}, outbox.Options{})}
-	marks := outbox.NewMarks(db, s.store)
-	s.parking = deadletter.NewParking(db, "heard", marks, nil, deadletter.Options{})
-	s.desk = realDesk{deadletter.NewDesk(db, map[string]*outbox.Marks{"heard": marks}, "tester")}
+	deadlettertest.Migrate(t, db, deadletter.Schema, deadletter.Migrations())
+	s := &service{store: deadlettertest.NewStore(t, db)}
+	log, marks := deadlettertest.Log(t), outbox.NewMarks(db, s.store)
+	s.parking = deadletter.NewParking(db, deadlettertest.Service, marks, nil, deadletter.Options{Logger: log})
+	s.desk = realDesk{deadletter.NewDesk(db, map[string]*outbox.Marks{deadlettertest.Service: marks}, "tester")}
 	s.broken.Store(true)
-	redriver := deadletter.NewRedriver(s.parking, slog.Default())
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { _ = s.store.Run(ctx) })
-	messages, err := redriver.Subscribe(ctx, "t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	running.Go(func() {
-		for msg := range messages {
-			running.Go(func() {
-				l, _ := deadletter.Redriven(msg.Context())
-				err := s.hear(msg.Context(), l)
-				deadletter.Settle(msg.Context(), deadletter.Outcome{Err: err, Final: true, Attempts: 1})
-				msg.Ack()
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = redriver.Close()
-		stop()
-		running.Wait()
-	})
+	deadlettertest.Start(t, s.store).Redrive(deadletter.NewRedriver(s.parking, log), func(msg *message.Message) {
+		l, _ := deadletter.Redriven(msg.Context())
+		deadletter.Settle(msg.Context(), deadletter.Outcome{Err: s.hear(msg.Context(), l), Final: true, Attempts: 1})
+	}, "t")
 	return s
 }
 
@@ -101,11 +56,7 @@ func (s *service) hear(ctx context.Context, l deadletter.Letter) error {
 	if s.broken.Load() {
 		return errors.New("the carrier's table is broken")
 	}
-	ctx = event.WithCause(ctx, event.Cause{ID: l.MessageID, CorrelationID: "c"})
-	return s.store.Update(ctx, event.OrderID(l.OrderID), func(row *heard) ([]event.Event, error) {
-		row.Heard = append(row.Heard, string(l.Payload))
-		return nil, nil
-	})
+	return deadlettertest.See(ctx, s.store, event.Cause{ID: l.MessageID, CorrelationID: "c"}, event.OrderID(l.OrderID), string(l.Payload))
 }
 
 // On the real database: hundreds of letters are looked through, one is dropped, the others are redriven, in order.
@@ -121,7 +72,7 @@ func TestOnTheRealDatabase(t *testing.T) {
 			for n := range 2 {
 				message := uuid.NewString()
 				l := deadletter.Letter{
-					ID: deadletter.NewID("heard-service", message), Service: "heard", Group: "heard-service", Handler: "heard/t", OrderID: string(ids[i]), MessageID: message, Topic: "t",
+					ID: deadletter.NewID(deadlettertest.Group, message), Service: deadlettertest.Service, Group: deadlettertest.Group, Handler: "seen/t", OrderID: string(ids[i]), MessageID: message, Topic: "t",
 					Key: []byte(ids[i]), Payload: fmt.Appendf(nil, "%d", n), Status: deadletter.New, Attempts: 1, PublishedAt: time.Now(), FirstFailed: time.Now(), LastFailed: time.Now(),
 				}
 				l.Describe(errors.New("the carrier's table is broken"))
@@ -173,7 +124,7 @@ func TestOnTheRealDatabase(t *testing.T) {
 	s.send(Key("enter"))
 	s.until("the redrive has ended", func() bool { return s.m.redrive.stage == stopped })
 	s.shows("300 of 300", "All have an outcome")
-	s.until("everything was heard", func() bool {
+	s.until("everything was seen", func() bool {
 		var open int
 		if err := db.QueryRow("SELECT count(*) FROM deadletter.lanes").Scan(&open); err != nil {
 			t.Fatal(err)
@@ -188,9 +139,8 @@ func TestOnTheRealDatabase(t *testing.T) {
 		if string(id) == dropped {
 			want = want[1:]
 		}
-		row, _, err := service.store.Load(t.Context(), id)
-		if err != nil || !slices.Equal(row.Heard, want) {
-			t.Errorf("order %s was heard as %v, %v", id, row.Heard, err)
+		if seen := deadlettertest.Seen(t, service.store, id); !slices.Equal(seen, want) {
+			t.Errorf("of order %s %v was seen", id, seen)
 		}
 	}
 	s.press("esc", "esc")

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"millrace/deadletter"
+	"millrace/deadletter/deadlettertest"
 )
 
 // pseudoTerminal is both ends of a terminal of 80×24: what a person has, and what a program has.
@@ -66,13 +67,21 @@ func (s *transcript) String() string {
 // is written.
 func (s *transcript) await(t *testing.T, person io.Writer, text string) {
 	t.Helper()
-	for late := time.Now().Add(patience); !strings.Contains(ansi.Strip(s.String()), text); time.Sleep(5 * lookEvery) {
+	defer s.showIfFailed(t)
+	deadlettertest.Eventually(t, fmt.Sprintf("%q is on the screen", text), func() bool {
+		if strings.Contains(ansi.Strip(s.String()), text) {
+			return true
+		}
 		if _, err := person.Write([]byte("\x0c")); err != nil {
 			t.Fatal(err)
 		}
-		if time.Now().After(late) {
-			t.Fatalf("%q is not written; what is:\n%q", text, s.String())
-		}
+		return false
+	})
+}
+
+func (s *transcript) showIfFailed(t *testing.T) {
+	if t.Failed() {
+		t.Logf("what is written:\n%q", s.String())
 	}
 }
 
@@ -147,9 +156,6 @@ func TestTheTerminalIsLeftAsItWas(t *testing.T) {
 
 func (s *transcript) awaitRaw(t *testing.T, text string) {
 	t.Helper()
-	for late := time.Now().Add(patience); !strings.Contains(s.String(), text); time.Sleep(lookEvery) {
-		if time.Now().After(late) {
-			t.Fatalf("%q is not written; what is:\n%q", text, s.String())
-		}
-	}
+	defer s.showIfFailed(t)
+	deadlettertest.Eventually(t, fmt.Sprintf("%q is written", text), func() bool { return strings.Contains(s.String(), text) })
 }
