@@ -21,6 +21,9 @@ const (
 	Known Status = "known"
 )
 
+// Letters are the statuses of letters: all but that of what is only parked.
+func Letters() []Status { return []Status{New, Retrying, Redriving, Resolved, Dropped} }
+
 // Open tells whether others wait behind it.
 func (s Status) Open() bool { return s == Parked || s == Retrying || s == New || s == Redriving }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/config"
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
 )
@@ -84,10 +85,24 @@ func whoAmI() string {
 	return oneLine(name, maxUser)
 }
 
-// parseFilter reads a filter from the arguments.
+// letterFields are the fields of our letters that have few values.
+var letterFields = filter.Closed{"service": config.AllServices(), "status": letterStatuses()}
+
+func letterStatuses() (list []string) {
+	for _, s := range deadletter.Letters() {
+		list = append(list, string(s))
+	}
+	return list
+}
+
+// parseFilter reads a filter for our letters from the arguments.
 func parseFilter(args []string) (filter.Condition, error) {
-	text := strings.Join(args, " ")
-	c, err := filter.Parse(text, time.Now())
+	return parseWith(letterFields, strings.Join(args, " "))
+}
+
+// parseWith reads a filter for letters whose fields have those values.
+func parseWith(closed filter.Closed, text string) (filter.Condition, error) {
+	c, err := closed.Parse(text, time.Now())
 	return c, filterError(text, err)
 }
 

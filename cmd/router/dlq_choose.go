@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -67,9 +66,7 @@ func (c *choice) parsed() (filter.Condition, error) {
 	if len(c.ids) > 0 {
 		return filter.Condition{}, nil
 	}
-	text := c.text()
-	parsed, err := filter.Parse(text, time.Now())
-	return parsed, filterError(text, err)
+	return parseWith(letterFields, c.text())
 }
 
 // resolve is the condition that was chosen. Every id must be one of a letter for which fit says nothing.

@@ -144,8 +144,8 @@ func completeRedrives(*cobra.Command, []string, string) (list []string, _ cobra.
 
 // filterValues are what some fields can be.
 var filterValues = map[string][]string{
-	"service": config.AllServices(),
-	"status":  {"new", "retrying", "redriving", "resolved", "dropped"},
+	"service": letterFields["service"],
+	"status":  letterFields["status"],
 	"since":   {"15m", "1h", "24h", "7d"},
 	"until":   {"15m", "1h", "24h", "7d"},
 }

@@ -15,6 +15,7 @@ import (
 
 	"millrace/deadletter"
 	"millrace/deadletter/dialect"
+	"millrace/deadletter/filter"
 	"millrace/deadletter/foreign"
 	"millrace/transport/kafka"
 )
@@ -56,7 +57,7 @@ func (f *foreignFlags) selection(filterArgs []string) (s foreign.Selection, err 
 	if s.Since, err = parseSince(f.since, time.Now()); err != nil {
 		return s, err
 	}
-	s.Filter, err = parseFilter(filterArgs)
+	s.Filter, err = parseWith(foreignFields, strings.Join(filterArgs, " "))
 	return s, err
 }
 
@@ -253,3 +254,6 @@ func foreignStatus(l *foreign.Letter) deadletter.Status {
 
 // redrivenStatus is the status of a letter of another system that was sent back.
 const redrivenStatus deadletter.Status = "redriven"
+
+// foreignFields are the fields of letters of other systems that have few values.
+var foreignFields = filter.Closed{"status": {string(deadletter.New), string(redrivenStatus)}}

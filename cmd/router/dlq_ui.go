@@ -52,7 +52,7 @@ func newScreen(args []string) (func([]ui.Source) (*ui.Model, error), error) {
 		return nil, usageError{errNoTerminal}
 	}
 	return func(sources []ui.Source) (*ui.Model, error) {
-		return ui.New(sources, strings.Join(args, " "), time.Now())
+		return ui.New(sources, letterFields, strings.Join(args, " "), time.Now())
 	}, nil
 }
 

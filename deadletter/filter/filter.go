@@ -39,7 +39,9 @@ const (
 )
 
 // Parse translates a filter. Relative times count from now. An empty filter is true.
-func Parse(text string, now time.Time) (Condition, error) {
+func Parse(text string, now time.Time) (Condition, error) { return parse(text, now, nil) }
+
+func parse(text string, now time.Time, closed Closed) (Condition, error) {
 	if len(text) > maxLength {
 		return Condition{}, &SyntaxError{maxLength, fmt.Sprintf("it is longer than %d bytes", maxLength)}
 	}
@@ -47,7 +49,7 @@ func Parse(text string, now time.Time) (Condition, error) {
 	if err != nil {
 		return Condition{}, err
 	}
-	p := &parser{tokens: tokens, end: len(text), now: now}
+	p := &parser{tokens: tokens, end: len(text), now: now, closed: closed}
 	if len(tokens) == 0 {
 		return Condition{SQL: "true"}, nil
 	}
@@ -65,6 +67,7 @@ type parser struct {
 	tokens []token
 	end    int
 	now    time.Time
+	closed Closed
 	args   []any
 	depth  int
 }

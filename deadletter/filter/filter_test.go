@@ -54,6 +54,60 @@ func TestAWrongFilterSaysWhere(t *testing.T) {
 	}
 }
 
+// What can meet nothing is refused: whoever mistypes must not read that all is well.
+func TestAFilterThatCanMeetNothingIsRefused(t *testing.T) {
+	closed := filter.Closed{"service": {"order", "payment", "shipping"}, "status": {"new", "retrying"}}
+	for text, want := range map[string]string{
+		"service:paymnt":                 `character 9: no service is "paymnt"; did you mean payment? There are order, payment, shipping`,
+		"service:ship":                   "did you mean shipping?",
+		"service!=oredr":                 "did you mean order?",
+		"status:foo":                     `character 8: no status is "foo"; there are new, retrying`,
+		"status:NEW":                     "did you mean new?",
+		"topic:x (status=parked)":        `no status is "parked"; there are`,
+		`service:"pay ment"`:             "did you mean payment?",
+		"service~warehouse":              "no service is",
+		"service:*house":                 "no service is",
+		"service = shipping":             `character 9: "=" stands between a field and a value, without blanks, as in service=x`,
+		"attempts >3":                    `character 10: ">" stands between`,
+		"service: shipping":              "character 9: a value is missing: it follows without a blank",
+		"body.total.amount >= 5":         "as in body.total.amount>=x",
+		"what = this":                    `character 6: "=" stands between`,
+		"service:shipping, attempts:1":   "character 17: conditions stand beside each other, without commas",
+		"service:shipping , attempts:1":  "without commas",
+		"service:shipping && attempts>1": `"&&" is written "and"`,
+		"sevice:shipping":                `there is no field "sevice"; did you mean service? There are attempts, body`,
+		"body:3":                         `"body" needs a place: body.total.amount, header.ce_id`,
+		"header~x":                       "needs a place",
+		"group:b497":                     "it is 12 hexadecimal digits; group:b497* stands for all that begin so",
+		"id:3f1c9a":                      "id:3f1c9a* stands for all that begin so",
+		"order!=17":                      "is no whole id",
+	} {
+		if c, err := closed.Parse(text, noon); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v (%s), want %s", text, err, c.SQL, want)
+		}
+	}
+	for _, right := range []string{
+		"service:payment status!=new", "service:pay* or service~SHIP", `error~"a, b" "=" "&&" ","`, ":9092", "a,b", "group:B497F4CC2DF3",
+		"group:b4*", "id:3f1c9a*", "not order:*", "type:*.Error*", "text:service",
+	} {
+		if _, err := closed.Parse(right, noon); err != nil {
+			t.Errorf("%s: %v", right, err)
+		}
+	}
+	if _, err := filter.Parse("service:warehouse", noon); err != nil {
+		t.Errorf("where the set is not closed: %v", err)
+	}
+}
+
+func TestGuesses(t *testing.T) {
+	names := []string{"order", "payment", "Shipping"}
+	for word, want := range map[string]string{"paymnt": "payment", "PAYMENT": "payment", "pyament": "payment", "shipng": "Shipping", "shipping-service": "", "or": "order", "o": "", "": "", "billing": ""} {
+		if got := filter.Guess(word, names); got != want {
+			t.Errorf("%q: %q, want %q", word, got, want)
+		}
+	}
+}
+
 // However wrong a filter is, it is refused or becomes SQL whose parameters are all there: nothing of it is SQL itself.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{"service:payment since:2h", `(a or not "b)") body.x>=1`, "topic:*'; DROP TABLE x --", "id:abc* last<1d"} {

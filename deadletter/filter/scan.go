@@ -1,6 +1,10 @@
 package filter
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // token is a term, a word or a parenthesis. Of a term it holds the parts.
 type token struct {
@@ -32,8 +36,44 @@ func scan(text string) ([]token, error) {
 			i = next
 		}
 	}
-	return tokens, nil
+	return tokens, stray(tokens)
 }
+
+// otherWords are how other languages write ours.
+var otherWords = map[string]string{"&&": "and", "||": "or", "!": "not"}
+
+// stray finds what was meant as a part of a term, and would be looked for as a word.
+func stray(tokens []token) error {
+	for i, t := range tokens {
+		if t.quoted || t.op != "" {
+			continue
+		}
+		op := operatorAt(t.text)
+		afterField := i > 0 && tokens[i-1].isField()
+		switch {
+		case t.text == ",":
+			return &SyntaxError{t.at, noComma}
+		case otherWords[t.text] != "":
+			return &SyntaxError{t.at, fmt.Sprintf("%q is written %q; in quotes it is text", t.text, otherWords[t.text])}
+		case op != "" && (op == t.text || afterField):
+			field := "service"
+			if afterField {
+				field = tokens[i-1].text
+			}
+			return &SyntaxError{t.at, fmt.Sprintf("%[1]q stands between a field and a value, without blanks, as in %[2]s%[1]sx; in quotes it is text", op, field)}
+		}
+	}
+	return nil
+}
+
+// isField tells whether a word is a field to which nothing is compared.
+func (t token) isField() bool {
+	name, _, _ := strings.Cut(strings.ToLower(t.text), ".")
+	return !t.quoted && t.op == "" && slices.Contains(Fields(), name)
+}
+
+// noComma is what is wrong with a comma that ends a value, or a term.
+const noComma = "conditions stand beside each other, without commas; in quotes a comma is a part of the value"
 
 func scanTerm(text string, from int) (t token, next int, err error) {
 	t = token{at: from}
@@ -42,7 +82,7 @@ func scanTerm(text string, from int) (t token, next int, err error) {
 		t.quoted = true
 		return t, next, err
 	}
-	i := from
+	i := from + len(operatorAt(text[from:])) // one at the beginning has no field before it
 	for ; i < len(text) && !strings.ContainsRune(" \t\r\n()", rune(text[i])); i++ {
 		if text[i] == '"' {
 			return t, i, &SyntaxError{i, "a quotation mark in the middle of a word"}
@@ -76,7 +116,10 @@ func scanValue(text string, from int) (value string, next int, err error) {
 		i++
 	}
 	if i == from {
-		return "", i, &SyntaxError{from, "a value is missing; an empty one is written \"\""}
+		return "", i, &SyntaxError{from, "a value is missing: it follows without a blank, and an empty one is written \"\""}
+	}
+	if text[i-1] == ',' {
+		return "", i, &SyntaxError{i - 1, noComma}
 	}
 	return text[from:i], i, nil
 }

@@ -52,14 +52,17 @@ func (p *parser) term(t token) (string, error) {
 		return p.moment(t, moments[field])
 	case numbers[field] != "":
 		return p.number(t, numbers[field])
+	case field == "group":
+		t.value = strings.ToLower(t.value)
+		return p.text(t, field)
 	case uuids[field] != "" && (t.op == ":" || t.op == "=") && isUUID(t.value):
 		return uuids[field] + " = " + p.arg(strings.ToLower(t.value)) + "::uuid", nil
 	case texts[field] != "":
-		return p.text(t, texts[field])
+		return p.text(t, field)
 	case field == "body" || field == "header":
 		return "", &SyntaxError{t.at, fmt.Sprintf("%q needs a place: body.total.amount, header.ce_id", field)}
 	default:
-		return "", &SyntaxError{t.at, fmt.Sprintf("there is no field %q; there are %s", t.text, strings.Join(Fields(), ", "))}
+		return "", &SyntaxError{t.at, fmt.Sprintf("there is no field %q; %s", t.text, there(field, Fields()))}
 	}
 }
 
@@ -80,8 +83,16 @@ func (p *parser) anywhere(value string) string {
 	return "(" + strings.Join(list, " OR ") + ")"
 }
 
-// text compares: with : and = the whole, where * stands for anything; with ~ a part.
-func (p *parser) text(t token, column string) (string, error) {
+// text compares a field.
+func (p *parser) text(t token, field string) (string, error) {
+	if err := p.known(t, field); err != nil {
+		return "", err
+	}
+	return p.compare(t, texts[field])
+}
+
+// compare compares text: with : and = the whole, where * stands for anything; with ~ a part.
+func (p *parser) compare(t token, column string) (string, error) {
 	switch t.op {
 	case ":", "=":
 		return p.equal(column, t.value), nil
@@ -165,7 +176,7 @@ const body = "(CASE WHEN is_json THEN convert_from(payload, 'UTF8')::jsonb END)"
 // inside compares a place in the body, or a header.
 func (p *parser) inside(t token, field, path string) (string, error) {
 	if field == "header" {
-		return p.text(t, "headers ->> "+p.arg(path)+"::text")
+		return p.compare(t, "headers ->> "+p.arg(path)+"::text")
 	}
 	at := body + " #>> string_to_array(" + p.arg(path) + "::text, '.')"
 	switch t.op {
@@ -177,6 +188,6 @@ func (p *parser) inside(t token, field, path string) (string, error) {
 		return fmt.Sprintf("(SELECT CASE WHEN jsonb_typeof(v) = 'number' THEN (v #>> '{}')::numeric %s %s::numeric ELSE false END FROM (SELECT %s OFFSET 0) AS read(v))",
 			t.op, p.arg(t.value), strings.Replace(at, "#>>", "#>", 1)), nil
 	default:
-		return p.text(t, "("+at+")")
+		return p.compare(t, "("+at+")")
 	}
 }

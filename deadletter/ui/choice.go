@@ -12,7 +12,7 @@ func (m *Model) askFilter() {
 	in := &input{title: "Filter (service:payment since:2h error~timeout body.total.amount>=100; empty: none)", text: []rune(m.filter), wrongAt: -1}
 	in.at = len(in.text)
 	in.enter = func(text string) []Command {
-		if _, err := filter.Parse(text, m.now); err != nil {
+		if _, err := m.parse(text); err != nil {
 			in.problem = err.Error()
 			if wrong := (*filter.SyntaxError)(nil); errors.As(err, &wrong) {
 				in.wrongAt = len([]rune(text[:min(wrong.At, len(text))]))
@@ -74,4 +74,4 @@ func (m *Model) condition(more string) (filter.Condition, error) {
 	return m.parse(m.selection(more))
 }
 
-func (m *Model) parse(text string) (filter.Condition, error) { return filter.Parse(text, m.now) }
+func (m *Model) parse(text string) (filter.Condition, error) { return m.fields.Parse(text, m.now) }

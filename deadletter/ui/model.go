@@ -41,6 +41,7 @@ const noteFor = 20 * time.Second
 // Model is the screen: what is shown, what is chosen, what is being typed. It is not safe for concurrent use.
 type Model struct {
 	sources []Source
+	fields  filter.Closed
 	now     time.Time
 	width   int
 	height  int
@@ -63,12 +64,13 @@ type Model struct {
 	done     bool
 }
 
-// New returns a screen for the letters of sources, of those that meet a filter.
-func New(sources []Source, text string, now time.Time) (*Model, error) {
-	if _, err := filter.Parse(text, now); err != nil {
+// New returns a screen for the letters of sources, of those that meet a filter. fields are those that have few values: a
+// filter that asks for another one is refused.
+func New(sources []Source, fields filter.Closed, text string, now time.Time) (*Model, error) {
+	if _, err := fields.Parse(text, now); err != nil {
 		return nil, err
 	}
-	return &Model{sources: sources, now: now, filter: text}, nil
+	return &Model{sources: sources, fields: fields, now: now, filter: text}, nil
 }
 
 // Init returns what is to be done first.

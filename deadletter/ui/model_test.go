@@ -105,6 +105,11 @@ func TestFilterAndSettledLetters(t *testing.T) {
 	s.write("since:2h")
 	s.press("enter")
 	s.shows("open letters that meet: since:2h")
+	s.press("/", "ctrl+u")
+	s.write("service:paymnt")
+	s.press("enter")
+	s.shows(`no service is "paymnt"; did you mean`)
+	s.press("esc")
 	if got := s.m.selection("group:x"); got != "(since:2h) group:x "+openOnly {
 		t.Errorf("the selection is %s", got)
 	}

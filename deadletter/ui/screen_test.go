@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"millrace/deadletter/filter"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -33,7 +35,7 @@ type screen struct {
 // open opens a screen of 80×24, and waits for what it shows first.
 func open(t *testing.T, sources ...Source) *screen {
 	t.Helper()
-	m, err := New(sources, "", today)
+	m, err := New(sources, filter.Closed{"service": {"payment", "shipping"}}, "", today)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func TestTheTerminalIsLeftAsItWas(t *testing.T) {
 				<-ctx.Done()
 				return r.Tally, ctx.Err()
 			}
-			m, err := New([]Source{d}, "", today)
+			m, err := New([]Source{d}, nil, "", today)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -128,7 +128,7 @@ func TestSlowness(t *testing.T) {
 
 // Answers that take long are asked for less often.
 func TestRestsAfterSlowAnswers(t *testing.T) {
-	m, _ := New([]Source{&desk{}}, "", today)
+	m, _ := New([]Source{&desk{}}, nil, "", today)
 	m.groups.ask.send(today, queryLimit, nil)
 	m.Update(answer{to: &m.groups.ask, n: m.groups.ask.n, took: 2 * time.Second, value: overview{}})
 	if m.groups.ask.due(today.Add(9*time.Second)) || !m.groups.ask.due(today.Add(10*time.Second)) {
