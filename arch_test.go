@@ -40,11 +40,12 @@ var rooms = []room{
 	// Package deadletter's own tests have it too, so it cannot know the letters.
 	{pattern: "deadletter/deadlettertest", own: []string{"event", "outbox"}, third: []string{"github.com/ThreeDotsLabs/watermill/message"}},
 	{pattern: "deadletter/dialect", own: []string{"deadletter", "outbox", "transport"}},
-	{pattern: "deadletter/ui", own: []string{"deadletter", "deadletter/filter"}, third: []string{"charm.land/bubbletea/v2", "github.com/charmbracelet/x/ansi"}, banned: []string{"database/sql", "net/http"}},
+	{pattern: "deadletter/ui", own: []string{"deadletter", "deadletter/filter", "deadletter/plural"}, third: []string{"charm.land/bubbletea/v2", "github.com/charmbracelet/x/ansi"}, banned: []string{"database/sql", "net/http"}},
 	{pattern: "deadletter/foreign", own: []string{"deadletter", "deadletter/dialect", "deadletter/filter", "outbox", "transport"}, third: []string{"github.com/google/uuid"}},
 	{pattern: "deadletter/reindex", own: []string{"deadletter", "deadletter/dialect", "event", "outbox", "transport"}, third: []string{"github.com/google/uuid"}},
+	{pattern: "deadletter/plural"},
 	{pattern: "deadletter/filter", third: []string{"github.com/google/uuid"}},
-	{pattern: "deadletter", own: []string{"event", "outbox", "transport", "groupcommit", "deadletter/filter"}, third: []string{
+	{pattern: "deadletter", own: []string{"event", "outbox", "transport", "groupcommit", "deadletter/filter", "deadletter/plural"}, third: []string{
 		"github.com/ThreeDotsLabs/watermill", "github.com/google/uuid", "github.com/prometheus/client_golang", "golang.org/x/time/rate"}},
 	{pattern: "httpapi", own: []string{"event", "signature", "httpapi/*"}, third: []string{"*"}},
 	{pattern: "httpapi/*", own: []string{"httpapi", "httpapi/*"}, third: []string{"*"}},

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"millrace/deadletter/filter"
+	"millrace/deadletter/plural"
 	"millrace/event"
 )
 
@@ -142,20 +143,26 @@ func (x *Line) Letter() (*Letter, error) {
 
 // check is what the tables and the redriver rely on.
 func (l *Letter) check() error {
-	for name, value := range map[string]string{
-		"service": l.Service, "consumerGroup": l.Group, "handler": l.Handler, "messageId": l.MessageID, "topic": l.Topic, "status": string(l.Status),
+	var missing, unwritable []string
+	for _, field := range []struct {
+		name, value string
+		needed      bool
+	}{
+		{"status", string(l.Status), true}, {"service", l.Service, true}, {"consumerGroup", l.Group, true}, {"handler", l.Handler, true}, {"messageId", l.MessageID, true}, {"topic", l.Topic, true},
+		{"correlationId", l.CorrelationID, false}, {"errorType", l.ErrorType, false}, {"error", l.Error, false}, {"version", l.Version, false},
 	} {
-		if value == "" {
-			return fmt.Errorf("%s is missing", name)
+		if field.needed && field.value == "" {
+			missing = append(missing, field.name)
+		}
+		if strings.ContainsRune(field.value, 0) {
+			unwritable = append(unwritable, field.name)
 		}
 	}
-	for name, text := range map[string]string{
-		"service": l.Service, "consumerGroup": l.Group, "handler": l.Handler, "correlationId": l.CorrelationID, "topic": l.Topic,
-		"errorType": l.ErrorType, "error": l.Error, "version": l.Version,
-	} {
-		if strings.ContainsRune(text, 0) {
-			return fmt.Errorf("%s has a character 0, which no text here can hold", name)
-		}
+	switch {
+	case len(missing) > 0:
+		return fmt.Errorf("%s %s missing", strings.Join(missing, ", "), plural.Word(len(missing), "is", "are"))
+	case len(unwritable) > 0:
+		return fmt.Errorf("%s %s a character 0, which no text here can hold", strings.Join(unwritable, ", "), plural.Word(len(unwritable), "has", "have"))
 	}
 	if _, err := uuid.Parse(l.MessageID); err != nil || !l.HasOwnID() {
 		return fmt.Errorf("id %q is not that of message %q for group %q", l.ID, l.MessageID, l.Group)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 
+	"millrace/deadletter/plural"
 	"millrace/event"
 	"millrace/outbox"
 )
@@ -27,7 +28,7 @@ const (
 func (d *Desk) Import(ctx context.Context, service string, list []*Letter, reason string) (added []string, err error) {
 	marks := d.marks[service]
 	if marks == nil {
-		return nil, fmt.Errorf("import %d letters: the rows of service %s are not in this database", len(list), service)
+		return nil, fmt.Errorf("import %s: the rows of service %s are not in this database", plural.Of(len(list), "letter", "letters"), service)
 	}
 	var orders []event.OrderID
 	batch := make([]*entry, len(list))
@@ -89,7 +90,7 @@ func (d *Desk) Import(ctx context.Context, service string, list []*Letter, reaso
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("import %d letters of %s: %w", len(list), service, err)
+		return nil, fmt.Errorf("import %s of %s: %w", plural.Of(len(list), "letter", "letters"), service, err)
 	}
 	return added, nil
 }

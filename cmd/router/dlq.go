@@ -58,9 +58,7 @@ Exit codes: 0 done, 1 not done or not wholly, 2 a mistake in the command, 130 in
 		dlqReindexCommand(),
 		dlqForeignCommand(),
 	)
-	for _, sub := range cmd.Commands() {
-		completeOutput(sub)
-	}
+	completeOthers(cmd)
 	return cmd
 }
 

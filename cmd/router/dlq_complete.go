@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"millrace/config"
 	"millrace/deadletter"
@@ -31,12 +32,24 @@ func completeFlag(cmd *cobra.Command, flag string, c completer) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, c) // it fails for a flag that is not there
 }
 
-// completeOutput offers what --output takes, where there is one.
-func completeOutput(cmd *cobra.Command) {
-	if flag := cmd.Flags().Lookup("output"); flag != nil {
-		if o, ok := flag.Value.(*outputFlag); ok {
-			completeFlag(cmd, "output", cobra.FixedCompletions(o.allowed, cobra.ShellCompDirectiveNoFileComp))
+// completeOthers offers what --output takes, for a command and those below it; and nothing for flags that nobody offers
+// anything for, where a shell would offer files. Only --file is one.
+func completeOthers(cmd *cobra.Command) {
+	cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
+		o, output := flag.Value.(*outputFlag)
+		_, done := cmd.GetFlagCompletionFunc(flag.Name)
+		switch {
+		case output:
+			completeFlag(cmd, flag.Name, cobra.FixedCompletions(o.allowed, cobra.ShellCompDirectiveNoFileComp))
+		case !done && flag.Name != "file":
+			completeFlag(cmd, flag.Name, cobra.NoFileCompletions)
 		}
+	})
+	if cmd.ValidArgsFunction == nil && cmd.Name() != "import" { // which takes a file
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	for _, sub := range cmd.Commands() {
+		completeOthers(sub)
 	}
 }
 

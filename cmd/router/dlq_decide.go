@@ -12,6 +12,7 @@ import (
 
 	"millrace/config"
 	"millrace/deadletter"
+	"millrace/deadletter/plural"
 )
 
 // decision is a command that settles letters one by one, with a reason.
@@ -54,7 +55,7 @@ func (n decision) command(cmd *cobra.Command) *cobra.Command {
 				printNoneChosen(cmd.OutOrStdout(), n.status)
 				return nil
 			}
-			if len(args) == 0 && !*yes && !confirmed(ctx, cmd, fmt.Sprintf("%s %d letters (%s)?", n.verb, len(list), oneLine(c.text(), pipeText))) {
+			if len(args) == 0 && !*yes && !confirmed(ctx, cmd, fmt.Sprintf("%s %s (%s)?", n.verb, plural.Of(len(list), "letter", "letters"), oneLine(c.text(), pipeText))) {
 				return errors.New("nothing was changed")
 			}
 			failed := 0
@@ -73,12 +74,17 @@ func (n decision) command(cmd *cobra.Command) *cobra.Command {
 				}
 			}
 			if failed > 0 {
-				return fmt.Errorf("%d of %d letters were left as they are", failed, len(list))
+				return leftAsTheyAre(failed, len(list))
 			}
 			return nil
 		})
 	}
 	return cmd
+}
+
+// leftAsTheyAre is the error where some of many letters could not be changed.
+func leftAsTheyAre(failed, all int) error {
+	return fmt.Errorf("%d of %s %s", failed, plural.Of(all, "letter", "letters"), plural.Word(failed, "was left as it is", "were left as they are"))
 }
 
 // chosen are the letters, frozen: what comes later does not join them. Every id must be one of a letter.

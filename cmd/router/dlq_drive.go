@@ -14,6 +14,7 @@ import (
 
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
+	"millrace/deadletter/plural"
 )
 
 // run is a redrive's part in one database.
@@ -121,9 +122,9 @@ const firstShown = 3
 // show tells what was chosen.
 func (rs runs) show(ctx context.Context, w io.Writer, again bool) error {
 	t, r := rs.tally(), rs[0].redrive
-	fmt.Fprintf(w, "Redrive %s: %d letters (%s)\n", r.ID, t.Letters, oneLine(r.Selection, pipeText))
+	fmt.Fprintf(w, "Redrive %s: %s (%s)\n", r.ID, plural.Of(t.Letters, "letter", "letters"), oneLine(r.Selection, pipeText))
 	if again {
-		fmt.Fprintf(w, "It was begun by %s %s; %d are left.\n", r.Who, ago(time.Now(), r.CreatedAt), t.Waiting+t.Asked)
+		fmt.Fprintf(w, "It was begun by %s %s; %s left.\n", r.Who, ago(time.Now(), r.CreatedAt), plural.Of(t.Waiting+t.Asked, "is", "are"))
 	}
 	groups := table{below: groupLines, columns: []column{{name: "LETTERS", right: true}, {name: "SERVICE"}, {name: "GROUP"}, {name: "ERROR"}}}
 	for _, s := range rs.shares() {
@@ -212,16 +213,16 @@ func (rs runs) end(ctx context.Context, cmd *cobra.Command, o redriveOptions, dr
 		return err
 	}
 	if t.Held > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d wait behind a letter of their order that was not redriven, or failed again; they go on when that one is redriven or dropped.\n", t.Held)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s behind a letter of the same order that was not redriven, or failed again; what is held goes on when that one is redriven or dropped.\n", plural.Of(t.Held, "waits", "wait"))
 	}
 	if left := t.Waiting + t.Asked; left > 0 {
 		again := []string{"router", "dlq", "redrive", "--resume", id}
 		if errors.Is(driven, errUnattended) {
 			again = append(again, "--here")
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d were not asked for", t.Waiting)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s not asked for", plural.Of(t.Waiting, "was", "were"))
 		if t.Asked > 0 {
-			fmt.Fprintf(cmd.ErrOrStderr(), ", %d were and go on by themselves", t.Asked)
+			fmt.Fprintf(cmd.ErrOrStderr(), ", %s", plural.Of(t.Asked, "was and goes on by itself", "were and go on by themselves"))
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), ". To go on: %s\n", pasteable(again...))
 	}
@@ -229,7 +230,7 @@ func (rs runs) end(ctx context.Context, cmd *cobra.Command, o redriveOptions, dr
 	case driven != nil:
 		return driven
 	case done < t.Letters:
-		return fmt.Errorf("%d of %d letters were not processed", t.Letters-done, t.Letters)
+		return fmt.Errorf("%d of %s %s not processed", t.Letters-done, plural.Of(t.Letters, "letter", "letters"), plural.Word(t.Letters-done, "was", "were"))
 	default:
 		return nil
 	}
@@ -248,7 +249,7 @@ func (rs runs) printEnd(w io.Writer, total deadletter.Tally, took time.Duration)
 	if total.Unchanged > 0 {
 		processed += fmt.Sprintf(" (%d of them changed nothing)", total.Unchanged)
 	}
-	_, err := fmt.Fprintf(w, "\n%d letters in %s: %s, %d failed again, %d held, %d settled otherwise, %d left.\n",
-		total.Letters, took.Round(time.Second/10), processed, total.Failed, total.Held, total.Gone, total.Waiting+total.Asked)
+	_, err := fmt.Fprintf(w, "\n%s in %s: %s, %d failed again, %d held, %d settled otherwise, %d left.\n",
+		plural.Of(total.Letters, "letter", "letters"), took.Round(time.Second/10), processed, total.Failed, total.Held, total.Gone, total.Waiting+total.Asked)
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
+	"millrace/deadletter/plural"
 	"millrace/router"
 )
 
@@ -91,8 +92,8 @@ func (d *desks) dryRun(ctx context.Context, cmd *cobra.Command, c filter.Conditi
 	if err := t.print(w, terminalWidth(w)); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\nOf %d letters, %d would be applied, %d ignored, %d fail again; of %d it could not be found out.\nEach was judged by itself, on its row as it is now. Nothing was changed.\n",
-		judged, results[router.Applied], results[router.Ignored], results[router.Fails], results[router.Unknown])
+	_, err := fmt.Fprintf(w, "\nOf %s, %d would be applied, %d ignored, %d would fail again; of %d it could not be found out.\nEach was judged by itself, on its row as it is now. Nothing was changed.\n",
+		plural.Of(judged, "letter", "letters"), results[router.Applied], results[router.Ignored], results[router.Fails], results[router.Unknown])
 	return err
 }
 

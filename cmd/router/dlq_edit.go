@@ -11,6 +11,7 @@ import (
 
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
+	"millrace/deadletter/plural"
 )
 
 // editOptions are the flags of dlq edit.
@@ -156,7 +157,8 @@ func (d *desks) editMany(ctx context.Context, cmd *cobra.Command, c filter.Condi
 	if len(list) > diffsShown {
 		fmt.Fprintf(cmd.ErrOrStderr(), "These are the first %d.\n", diffsShown)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%d letters would change, %d stay the same, %d cannot be changed so.\n", len(list), same, refused)
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s, %s the same, %d cannot be changed so.\n",
+		plural.Of(len(list), "letter would change", "letters would change"), plural.Of(same, "stays", "stay"), refused)
 	switch {
 	case refused > 0:
 		return errors.New("nothing was changed: choose only letters that can be, or another change")
@@ -191,7 +193,7 @@ func (d *desks) write(ctx context.Context, cmd *cobra.Command, list []found, cha
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d letters were left as they are", failed, len(list))
+		return leftAsTheyAre(failed, len(list))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
+	"millrace/deadletter/plural"
 )
 
 // exportMode is who may read an exported file: letters hold customers' data.
@@ -47,7 +48,7 @@ them, here or in another installation.`,
 			}
 			n, err := d.exportFile(ctx, *file, condition, *parked)
 			if err == nil {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%d lines were written to %s.\n", n, *file)
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s written to %s.\n", plural.Of(n, "line was", "lines were"), *file)
 			}
 			return err
 		})

@@ -13,6 +13,7 @@ import (
 
 	"millrace/deadletter/dialect"
 	"millrace/deadletter/foreign"
+	"millrace/deadletter/plural"
 	"millrace/router"
 	"millrace/transport/kafka"
 )
@@ -163,7 +164,7 @@ func foreignDryRun(ctx context.Context, w io.Writer, desk *foreign.Desk, r forei
 		}
 		fmt.Fprintln(w)
 	}
-	_, err = fmt.Fprintf(w, "%d messages would be sent to %s; %d went back before. Nothing was sent.%s\n", preview.Chosen, r.To, preview.Before, aboutOurs(preview.Ours))
+	_, err = fmt.Fprintf(w, "%s would be sent to %s; %d went back before. Nothing was sent.%s\n", plural.Of(preview.Chosen, "message", "messages"), r.To, preview.Before, aboutOurs(preview.Ours))
 	return err
 }
 
@@ -175,7 +176,7 @@ func aboutOurs(n int64) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" %d letters are of this system: router dlq redrive takes them to the service that failed.", n)
+	return fmt.Sprintf(" %s of this system: that is for router dlq redrive, which goes to the service that failed.", plural.Of(n, "letter is", "letters are"))
 }
 
 // sendForeign sends what is chosen, and says what became of it.
@@ -195,7 +196,7 @@ func sendForeign(ctx context.Context, cmd *cobra.Command, desk *foreign.Desk, r 
 	if output == "json" {
 		return errors.Join(err, printJSON(cmd.OutOrStdout(), tally))
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%d messages were sent to %s, %d had been before, %d failed.%s\n", tally.Sent, r.To, tally.Before, tally.Failed, aboutOurs(tally.Ours))
+	fmt.Fprintf(cmd.OutOrStdout(), "%s sent to %s, %d had been before, %d failed.%s\n", plural.Of(tally.Sent, "message was", "messages were"), r.To, tally.Before, tally.Failed, aboutOurs(tally.Ours))
 	if err != nil && ctx.Err() != nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), "Stopped. The same command goes on.")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/deadletter"
+	"millrace/deadletter/plural"
 	"millrace/outbox"
 )
 
@@ -49,12 +50,13 @@ number, and keeps no other from being read.`,
 			if output.value == "json" {
 				err = errors.Join(err, printLettersJSON(cmd.OutOrStdout(), i.count))
 			} else {
-				_, printed := fmt.Fprintf(cmd.OutOrStdout(), "%d letters were imported, %d were known, %d settled ones were left out; %d lines could not be imported.\n",
-					i.count.Imported, i.count.Known, i.count.Settled, i.count.Refused)
+				_, printed := fmt.Fprintf(cmd.OutOrStdout(), "%s imported, %s known, %s left out; %s not be imported.\n",
+					plural.Of(i.count.Imported, "letter was", "letters were"), plural.Of(i.count.Known, "was", "were"),
+					plural.Of(i.count.Settled, "settled one was", "settled ones were"), plural.Of(i.count.Refused, "line could", "lines could"))
 				err = errors.Join(err, printed)
 			}
 			if err == nil && i.count.Refused > 0 {
-				err = fmt.Errorf("%d lines could not be imported", i.count.Refused)
+				err = fmt.Errorf("%s not be imported", plural.Of(i.count.Refused, "line could", "lines could"))
 			}
 			return err
 		})

@@ -96,7 +96,7 @@ func TestDLQEdits(t *testing.T) {
 	}
 	in.env = append(in.env, "EDITOR="+editor)
 
-	expect(t, "dry run", in.run("dlq", "edit", ids[0], "--patch", `{"items":[]}`, "--dry-run"), 0, `-   "items": [`, `+   "items": []`, "1 letters would change")
+	expect(t, "dry run", in.run("dlq", "edit", ids[0], "--patch", `{"items":[]}`, "--dry-run"), 0, `-   "items": [`, `+   "items": []`, "1 letter would change, 0 stay the same")
 	expect(t, "another order's", in.run("dlq", "edit", ids[0], "--patch", `{"orderId":"0199c0de-0000-7000-8000-000000000001"}`, "--yes", "--reason", "x"), exitFailed,
 		"it is about order", "nothing was changed")
 	expect(t, "unreadable", in.run("dlq", "edit", ids[0], "--jq", `.items = 5`, "--yes", "--reason", "x"), exitFailed, "nothing was changed")
@@ -190,8 +190,9 @@ func TestDLQImportsAroundBadLines(t *testing.T) {
 	}
 	text := out.String() + "{\n\n" + strings.Repeat("x", maxLine+1) + "\n{}"
 	a := in.feed(text, "dlq", "import", "-", "--reason", "as far as it goes")
-	expect(t, "import", a, exitFailed, "2 letters were imported, 0 were known, 1 settled ones were left out; 7 lines could not be imported",
-		"line 3: id ", "line 4: it is no letter", "line 6: shipping does not hear topic", `line 7: there is no service "billing"`, "line 8: it is no letter", "line 10: it is longer than", "line 11: ")
+	expect(t, "import", a, exitFailed, "2 letters were imported, 0 were known, 1 settled one was left out; 7 lines could not be imported",
+		"line 3: id ", "line 4: it is no letter", "line 6: shipping does not hear topic", `line 7: there is no service "billing"`, "line 8: it is no letter", "line 10: it is longer than",
+		"line 11: status, service, consumerGroup, handler, messageId, topic are missing")
 	if n := in.count("SELECT count(*) FROM deadletter.letters"); n != 2 {
 		t.Errorf("%d letters, want 2", n)
 	}

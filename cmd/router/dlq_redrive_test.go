@@ -47,7 +47,7 @@ func TestDLQRedrivesALetter(t *testing.T) {
 		t.Error("a dry run changed a row")
 	}
 	a := in.run("dlq", "redrive", id, "--here", "--yes", "--reason", "mended")
-	expect(t, "redrive", a, 0, "1 letters (", "The first: "+id[:8], "1 processed")
+	expect(t, "redrive", a, 0, "1 letter (", "The first: "+id[:8], "1 processed")
 	if n := in.count("SELECT count(*) FROM shipping.shipments WHERE version > 0 AND parked_at IS NULL"); n != 1 {
 		t.Error("the parcel was not begun, or its order is parked still")
 	}
@@ -74,7 +74,7 @@ func TestDLQDryRunTellsRulesApart(t *testing.T) {
 	for rule, sku := range map[string]string{"no_red": "MUG-RED", "no_blue": "MUG-BLUE"} {
 		in.exec("ALTER TABLE shipping.shipments ADD CONSTRAINT " + rule + " CHECK (state::text NOT LIKE '%" + sku + "%')")
 	}
-	expect(t, "dry run", in.run("dlq", "redrive", "--filter", "service:shipping", "--dry-run"), 0, `constraint "no_red"`, `constraint "no_blue"`, "3 fail again")
+	expect(t, "dry run", in.run("dlq", "redrive", "--filter", "service:shipping", "--dry-run"), 0, `constraint "no_red"`, `constraint "no_blue"`, "3 would fail again")
 }
 
 // While the handler is broken, one letter finds it out; the others are not tried. When it is mended, the same
@@ -89,7 +89,7 @@ func TestDLQStopsAtTheCanary(t *testing.T) {
 	in.letter(lines...)
 	in.broken("false")
 
-	expect(t, "dry run", in.run("dlq", "redrive", "--filter", "service:shipping", "--dry-run"), 0, "40 fail again")
+	expect(t, "dry run", in.run("dlq", "redrive", "--filter", "service:shipping", "--dry-run"), 0, "40 would fail again")
 	a := in.run("dlq", "redrive", "--filter", "service:shipping", "--here", "--yes", "--reason", "hope")
 	expect(t, "redrive", a, exitFailed, "Redrive ", "40 letters (service:shipping)", "0 processed, 1 failed again", "39 left", "40 of 40", "--resume ")
 	id := regexp.MustCompile(`--resume ([0-9a-f-]{36})`).FindStringSubmatch(a.err)
@@ -148,7 +148,7 @@ func TestDLQNobodyAtWork(t *testing.T) {
 	b := in.start("dlq", "redrive", "--filter", "service:shipping", "--yes", "--reason", "hope")
 	until(t, "it says so", func() bool { return strings.Contains(b.errs.String(), "Nobody is at work") })
 	a := b.interrupt()
-	expect(t, "interrupted", a, exitInterrupted, "no router that runs shipping", "--here", "1 were and go on by themselves")
+	expect(t, "interrupted", a, exitInterrupted, "no router that runs shipping", "--here", "1 was and goes on by itself")
 	id := regexp.MustCompile(`--resume ([0-9a-f-]{36})`).FindStringSubmatch(a.err)
 	if id == nil {
 		t.Fatal("it does not say how to go on")
@@ -248,7 +248,7 @@ func TestDLQSaysWhatARedriveDidNotDo(t *testing.T) {
 	expect(t, "show", in.run("dlq", "show", done.ID), 0, "resolved", "processed already")
 	expect(t, "drop", in.run("dlq", "drop", dropped.ID, "--reason", "sure"), 0, "it is resolved now, and nothing was dropped")
 
-	expect(t, "behind", in.run("dlq", "redrive", behind.ID, "--here", "--yes", "--reason", "impatient"), exitFailed, "1 held", "1 wait behind a letter of their order", "1 of 1 letters")
+	expect(t, "behind", in.run("dlq", "redrive", behind.ID, "--here", "--yes", "--reason", "impatient"), exitFailed, "1 held", "1 waits behind a letter of the same order", "1 of 1 letter was not processed")
 	expect(t, "both", in.run("dlq", "redrive", head.ID, "--here", "--yes", "--reason", "patient"), 0, "1 processed")
 	if n := in.count("SELECT count(*) FROM shipping.shipments WHERE cardinality(processed) = 2 AND parked_at IS NULL"); n != 1 {
 		t.Error("the one that was held did not go on")

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/deadletter"
+	"millrace/deadletter/plural"
 	"millrace/deadletter/reindex"
 	"millrace/router"
 	"millrace/transport"
@@ -53,6 +54,7 @@ had become of it. What Kafka no longer keeps cannot come back.`,
   router dlq reindex --output json | jq '.services[] | {service, new, parked}'`,
 	}
 	service := cmd.Flags().String("service", "", "only this service's letters (default: all)")
+	completeFlag(cmd, "service", completeServices)
 	dryRun := cmd.Flags().Bool("dry-run", false, "only count what would be put back")
 	output := addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -127,9 +129,9 @@ func printReindex(w io.Writer, reports []reindex.Report, dryRun bool) error {
 	if dryRun {
 		verb = "would be put back; nothing was written"
 	}
-	fmt.Fprintf(w, "\n%d letters and %d messages behind them %s.\n", total.Resolved+total.New, total.Parked, verb)
+	fmt.Fprintf(w, "\n%s and %s behind them %s.\n", plural.Of(total.Resolved+total.New, "letter", "letters"), plural.Of(total.Parked, "message", "messages"), verb)
 	if foreign > 0 {
-		fmt.Fprintf(w, "%d records in the topics of the letters are none of ours; they were left alone (router dlq foreign --help).\n", foreign)
+		fmt.Fprintf(w, "%s in the topics of the letters, none of ours, %s left alone (router dlq foreign --help).\n", plural.Of(foreign, "record", "records"), plural.Word(foreign, "was", "were"))
 	}
 	return nil
 }

@@ -191,7 +191,7 @@ func TestForeignLettersByCommand(t *testing.T) {
 		{"show --topic shop.DLT 1@7", "came from    shop, partition 1, offset 7"},
 		{"show --topic shop.DLT 1@7", "* dlq_original_traceparent: 00-1-2-01"},
 		{"redrive --topic shop.DLT --to shop --dry-run", "25 messages would be sent to shop; 0 went back before. Nothing was sent."},
-		{"redrive --topic shop.DLT --to shop --limit 1 --yes --reason canary", "1 messages were sent to shop, 0 had been before, 0 failed."},
+		{"redrive --topic shop.DLT --to shop --limit 1 --yes --reason canary", "1 message was sent to shop, 0 had been before, 0 failed."},
 		{"list --topic shop.DLT status:redriven", "1@0"},
 		{"redrive --topic shop.DLT --to shop body.n<10 --yes", "9 messages were sent to shop, 1 had been before, 0 failed."},
 		{"redrive --topic shop.DLT --to shop --yes", "15 messages were sent to shop, 10 had been before, 0 failed."},

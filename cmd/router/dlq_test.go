@@ -149,7 +149,7 @@ func (in *installation) letter(lines ...deadletter.Line) (ids []string) {
 		}
 		ids = append(ids, l.ID)
 	}
-	if a := in.feed(text.String(), "dlq", "import", "--reason", "a test"); a.code != 0 || !strings.HasPrefix(a.out, fmt.Sprintf("%d letters were imported", len(lines))) {
+	if a := in.feed(text.String(), "dlq", "import", "--reason", "a test"); a.code != 0 || !strings.HasPrefix(a.out, fmt.Sprintf("%d letter", len(lines))) {
 		in.t.Fatalf("import: exit %d\n%s%s", a.code, a.out, a.err)
 	}
 	return ids

@@ -107,9 +107,16 @@ func TestDLQCompletes(t *testing.T) {
 		"since:1h service:notification":        {"redrive", "--filter", "since:1h service:"},
 		"payment":                              {"resume", ""},
 		"json":                                 {"list", "--output", ""},
+		"notification":                         {"reindex", "--service", ""},
+		"table":                                {"foreign", "list", "--output", ""},
 	} {
 		if out := complete(args...); !strings.Contains(out, want) {
 			t.Errorf("%q offers\n%s, want %s", args, out, want)
+		}
+	}
+	for _, args := range [][]string{{"redrive", "--reason", ""}, {"list", "--limit", ""}, {"foreign", "list", "--topic", ""}, {"reindex", "--service", ""}, {"reindex", ""}, {"foreign", "list", ""}} {
+		if out := complete(args...); !strings.Contains(out, ":4\n") { // ShellCompDirectiveNoFileComp
+			t.Errorf("for %q files are offered: %s", args, out)
 		}
 	}
 	if out := complete("restore", ""); strings.Contains(out, id) {

@@ -17,6 +17,7 @@ import (
 
 	"millrace/config"
 	"millrace/deadletter"
+	"millrace/deadletter/plural"
 	"millrace/embedded"
 	"millrace/httpapi"
 	"millrace/httpapi/admin"
@@ -167,5 +168,5 @@ func lettersNote(p *deadletter.Parking) string {
 	if d.Letters == 0 {
 		return "none"
 	}
-	return fmt.Sprintf("%d wait, the oldest for %s, %d messages are parked behind them", d.Letters, d.OldestAge.Round(time.Second), d.Parked)
+	return fmt.Sprintf("%s, the oldest for %s, %s parked behind", plural.Of(d.Letters, "waits", "wait"), d.OldestAge.Round(time.Second), plural.Of(d.Parked, "message", "messages"))
 }

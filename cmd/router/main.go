@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/lib/pq"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"millrace/embedded"
 )
@@ -75,11 +76,30 @@ outbox carries their events from Postgres to Kafka.
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+		return usageError{fmt.Errorf("%w (see %s --help)", plainFlagError(err), cmd.CommandPath())}
 	})
 	root.AddCommand(serveCommand(), flowCommand(), migrateCommand(), dlqCommand(), versionCommand(), demoCommand())
 	wrapArgs(root)
 	return root
+}
+
+// flagTakes says what flags of some types take. Others say so themselves.
+var flagTakes = map[string]string{
+	"int": "a whole number", "int64": "a whole number", "float64": "a number", "duration": "a duration: 30s, 5m, 2h", "bool": "true or false",
+}
+
+// plainFlagError says what a flag takes, and not which function could not read it.
+func plainFlagError(err error) error {
+	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	flag := wrong.GetFlag()
+	takes, known := flagTakes[flag.Value.Type()]
+	if !known {
+		return err
+	}
+	return fmt.Errorf("--%s takes %s, not %q", flag.Name, takes, clean(wrong.GetValue()))
 }
 
 // wrapArgs makes a wrong argument a usage error, for the command and those below it.

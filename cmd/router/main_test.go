@@ -9,7 +9,36 @@ import (
 	"testing"
 
 	"github.com/lib/pq"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
+
+// A wrong number is told in words, whatever flag of whatever command it is; none of strconv's get through.
+func TestAWrongNumberIsToldInWords(t *testing.T) {
+	checked := 0
+	eachCommand(rootCommand(), func(cmd *cobra.Command) {
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if _, known := flagTakes[f.Value.Type()]; !known {
+				if kind := f.Value.Type(); kind != "string" && kind != "stringSlice" && f.Name != "output" {
+					t.Errorf("%s --%s: nothing says what a %s is", cmd.CommandPath(), f.Name, kind)
+				}
+				return
+			}
+			checked++
+			for _, value := range []string{"abc", "99999999999999999999s"} {
+				root := rootCommand()
+				root.SetArgs(append(strings.Fields(cmd.CommandPath())[1:], "--"+f.Name+"="+value))
+				err := root.ExecuteContext(t.Context())
+				if !errors.As(err, &usageError{}) || !strings.Contains(err.Error(), "--"+f.Name+" takes ") || !strings.Contains(err.Error(), `not "`+value+`"`) || strings.Contains(err.Error(), "strconv") {
+					t.Errorf("%s --%s=%s: %v", cmd.CommandPath(), f.Name, value, err)
+				}
+			}
+		})
+	})
+	if checked < 10 {
+		t.Errorf("%d flags were tried: the test is blind", checked)
+	}
+}
 
 func TestWrongArgumentsAreToldOnce(t *testing.T) {
 	for args, want := range map[string]string{

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"millrace/deadletter"
+	"millrace/deadletter/plural"
 )
 
 const (
@@ -78,7 +79,7 @@ func (d *detail) lines(verdict string, width int, now time.Time) (lines []line, 
 	}
 	add("error", l.Error)
 	add("type", l.ErrorType)
-	add("failed", fmt.Sprintf("%s, first %s (%s ago), last %s (%s ago)", tries(l.Attempts), moment(l.FirstFailed), since(now, l.FirstFailed), moment(l.LastFailed), since(now, l.LastFailed)))
+	add("failed", fmt.Sprintf("%s, first %s (%s ago), last %s (%s ago)", plural.Of(l.Attempts, "try", "tries"), moment(l.FirstFailed), since(now, l.FirstFailed), moment(l.LastFailed), since(now, l.LastFailed)))
 	add("service", l.Service+", build "+cmp.Or(l.Version, "unknown"))
 	add("handler", l.Handler)
 	add("order", cmp.Or(l.OrderID, "none: the key is no order id, or the message cannot be read"))
@@ -124,13 +125,6 @@ func (d *detail) lines(verdict string, width int, now time.Time) (lines []line, 
 		lines = append(lines, line{"  Nothing yet.", plain})
 	}
 	return lines, sections
-}
-
-func tries(n int) string {
-	if n == 1 {
-		return "1 try"
-	}
-	return fmt.Sprintf("%d tries", n)
 }
 
 // moment is a time, to the second.

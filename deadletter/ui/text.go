@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"millrace/deadletter/plural"
 )
 
 // clean is text that does nothing to a terminal but show: line breaks and tabs become blanks, and whatever
@@ -114,10 +116,7 @@ func count(n int64) string {
 
 // lettersOf is so many letters, in words.
 func lettersOf(n int64) string {
-	if n == 1 {
-		return "1 letter"
-	}
-	return count(n) + " letters"
+	return count(n) + " " + plural.Word(n, "letter", "letters")
 }
 
 // shortID is how much of a letter's id is shown in a list: as much as tells letters apart, and more than the commands
