@@ -14,6 +14,7 @@ type lockOptions struct {
 	optimistic bool // read without locks, and see at the write whether a row was changed meanwhile
 	wait       bool // wait for the order's row (an update set aside) instead of skipping it
 	skipSides  bool // leave out updates whose side rows are held instead of waiting for them
+	sift       bool // write each update by itself: the database refuses some
 }
 
 // commit runs a batch to its end: every member is answered, or back in the queue
@@ -30,7 +31,11 @@ func (s *Store[S, V]) commit(ctx context.Context, batch []*member[S, V], opts lo
 func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lockOptions) (held []*member[S, V]) {
 	pause := retryAfterFailure
 	for {
-		held, answers, err := s.attempt(ctx, batch, opts)
+		run := s.attempt
+		if opts.sift {
+			run = s.sift
+		}
+		held, answers, err := run(ctx, batch, opts)
 		if err == nil {
 			for _, a := range answers {
 				a.member.observe(a.err)
@@ -42,10 +47,17 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 			continue // the rows in question have been forgotten
 		}
 		kind := kindOf(err)
-		if kind != lockTimeout {
+		switch kind {
+		case passing:
 			s.recent.forget()
+		case guilty: // what is in doubt is not what was committed, but whether these rows are the newest
+			ids, _ := idsOf(batch)
+			s.recent.drop(ids)
+		case lockTimeout:
 		}
 		switch {
+		case errors.Is(err, errNoSavepoints):
+			return s.split(ctx, batch, opts)
 		case errors.Is(err, errStale):
 			s.recent.lockForAWhile()
 			opts.optimistic = false
@@ -58,6 +70,10 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 			if len(batch) == 1 {
 				batch[0].done <- &RefusedError{err}
 				return nil
+			}
+			if len(batch) <= siftBatch && !opts.sift {
+				opts.sift = true
+				continue
 			}
 			return s.split(ctx, batch, opts)
 		case kind == lockTimeout:
@@ -89,6 +105,7 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 // split settles the two halves one after the other. What finds its row held in the first takes
 // with it what comes later for the same order in the second.
 func (s *Store[S, V]) split(ctx context.Context, batch []*member[S, V], opts lockOptions) (held []*member[S, V]) {
+	opts.sift = false
 	half := len(batch) / 2
 	held = s.settle(ctx, batch[:half], opts)
 	waiting := map[event.OrderID]bool{}
@@ -186,21 +203,31 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 		return nil, nil, err
 	}
 	if err := tx.commit(ctx); err != nil {
-		// If it did commit, the waits are claimed, and the run that follows finds nothing left to
-		// claim: without this the calls would not be made before the claims' lease is over.
-		s.startInDoubt(claims)
-		for _, a := range answers {
-			a.member.inDoubt = a.member.inDoubt || a.member.changed
-		}
+		s.inDoubt(claims, answers)
 		return nil, nil, err
 	}
-	s.start(claims)
-	if len(out.messages) > 0 {
-		s.wake()
-		if s.relay != nil {
-			s.relay.committed(out.messages)
-		}
-	}
+	s.committed(claims, out.messages)
 	s.recent.keep(out.rows, revision)
 	return held, answers, nil
+}
+
+// inDoubt is called after a COMMIT that failed. If it did commit, the waits are claimed, and the run that
+// follows finds nothing left to claim: without this the calls would not be made before the claims' lease is over.
+func (s *Store[S, V]) inDoubt(c claims[S], answers []answer[S, V]) {
+	s.startInDoubt(c)
+	for _, a := range answers {
+		a.member.inDoubt = a.member.inDoubt || a.member.changed
+	}
+}
+
+// committed tells the executor and the relay what there is to do now.
+func (s *Store[S, V]) committed(c claims[S], messages []outboxRow) {
+	s.start(c)
+	if len(messages) == 0 {
+		return
+	}
+	s.wake()
+	if s.relay != nil {
+		s.relay.committed(messages)
+	}
 }

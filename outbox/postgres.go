@@ -340,6 +340,23 @@ func (t *pgSession) inLedger(ctx context.Context, ids []string) (map[string]bool
 	return found, rows.Err()
 }
 
+// A savepoint stays until the transaction ends, and hides behind the next of its name: to release it would cost a
+// round trip, and there are siftBatch of them at most.
+func (t *pgSession) try(do func() error) error {
+	ctx := context.WithoutCancel(t.run.ctx)
+	if _, err := t.tx.ExecContext(ctx, "SAVEPOINT tried"); err != nil {
+		return fmt.Errorf("set a savepoint: %w", err)
+	}
+	err := do()
+	if err == nil || kindOf(err) != guilty {
+		return err
+	}
+	if _, rollbackErr := t.tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT tried"); rollbackErr != nil {
+		return fmt.Errorf("roll back to a savepoint: %w", rollbackErr)
+	}
+	return err
+}
+
 func (t *pgSession) commit(context.Context) error {
 	if err := t.tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -221,4 +222,29 @@ func (p inPostgres) sum(t *testing.T) (n int64) {
 func (p inPostgres) level(t *testing.T, sku string) (l level) {
 	scan(t, p.db, "SELECT available, taken FROM basket.levels WHERE sku = '"+sku+"'", &l.Available, &l.Taken)
 	return l
+}
+
+// A row that an operator has spoilt is its own order's trouble: those whose updates come in one batch with it go on.
+func TestAnUnreadableRowIsItsOwnOrdersTrouble(t *testing.T) {
+	db := migrated(t)
+	store := NewPostgres(db, basketTable, Options{})
+	q := &together{t: t, store: store}
+	spoilt, other := newOrder(), newOrder()
+	_, err := db.ExecContext(t.Context(), `INSERT INTO basket.rows (order_id, state) VALUES ($1, '{"n": "many"}')`, string(spoilt))
+	need(t, err)
+	mug := func(b *basket) []string { return []string{"MUG"} }
+	q.update(func() error { return store.Update(fresh(t.Context()), spoilt, count) })
+	q.update(func() error {
+		return store.UpdateWith(fresh(t.Context()), spoilt, mug, func(b *basket, _ map[string]*level) ([]event.Event, error) { return count(b) })
+	})
+	q.update(func() error { return store.Update(fresh(t.Context()), other, count) })
+	start(t, store)
+	for i, answer := range q.answers {
+		if err := <-answer; (err != nil) != (i < 2) || err != nil && !strings.Contains(err.Error(), string(spoilt)+" is not readable") {
+			t.Errorf("update %d: %v", i, err)
+		}
+	}
+	if row, _, err := store.Load(t.Context(), other); err != nil || row.N != 1 {
+		t.Errorf("row %+v, %v; want N 1", row, err)
+	}
 }

@@ -32,9 +32,7 @@ func (w *work[S, V]) read(ctx context.Context, tx session, batch []*member[S, V]
 			missing = append(missing, id)
 			continue
 		}
-		if err := w.add(rec); err != nil {
-			return err
-		}
+		w.add(rec)
 		w.rows[id].fromMemory = true
 	}
 	if len(missing) == 0 {
@@ -55,9 +53,7 @@ func (w *work[S, V]) read(ctx context.Context, tx session, batch []*member[S, V]
 			w.unknown[id] = true
 			continue
 		}
-		if err := w.add(rec); err != nil {
-			return err
-		}
+		w.add(rec)
 	}
 	return nil
 }
@@ -80,9 +76,7 @@ func (w *work[S, V]) lock(ctx context.Context, tx session, batch []*member[S, V]
 	}
 	w.unknown = locked.unknown
 	for _, rec := range locked.rows {
-		if err := w.add(rec); err != nil {
-			return err
-		}
+		w.add(rec)
 	}
 	return nil
 }
@@ -144,7 +138,7 @@ func (w *work[S, V]) prepare(ctx context.Context, tx session, batch []*member[S,
 func (w *work[S, V]) keys(batch []*member[S, V]) []string {
 	var keys []string
 	for _, m := range batch {
-		if r := w.rows[m.id]; r != nil && m.keys != nil {
+		if r := w.rows[m.id]; r != nil && r.unreadable == nil && m.keys != nil {
 			// A panic is met again, and answered, when the member is run.
 			_ = w.guard(m, func() error {
 				keys = append(keys, m.keys(&r.current)...)

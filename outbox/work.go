@@ -54,6 +54,7 @@ type row[S any] struct {
 	columns    []string // in the order of Table.Columns
 	dirty      bool
 	fromMemory bool // not read in this transaction: it may not be the newest
+	unreadable error
 }
 
 func newWork[S, V any](s *Store[S, V], now time.Time) *work[S, V] {
@@ -63,17 +64,13 @@ func newWork[S, V any](s *Store[S, V], now time.Time) *work[S, V] {
 	}
 }
 
-func (w *work[S, V]) add(rec *record) error {
+func (w *work[S, V]) add(rec *record) {
 	state, err := w.store.decode(rec.id, rec.state)
-	if err != nil {
-		return err
-	}
-	r := &row[S]{record: *rec, current: state, good: rec.state, wasWaiting: rec.waiting}
-	if w.store.table.Sums != nil {
+	r := &row[S]{record: *rec, current: state, good: rec.state, wasWaiting: rec.waiting, unreadable: err}
+	if err == nil && w.store.table.Sums != nil {
 		r.sumsBefore = w.store.table.Sums(&r.current)
 	}
 	w.rows[rec.id] = r
-	return nil
 }
 
 // emptyState is what a row holds that was inserted but never changed.
@@ -108,6 +105,8 @@ func (w *work[S, V]) run(m *member[S, V]) error {
 		return nil
 	case r.parked && m.cause.Parkable:
 		return ErrParked
+	case r.unreadable != nil: // that is its own order's trouble alone
+		return r.unreadable
 	}
 	err := w.guard(m, func() error {
 		var side map[string]*V
