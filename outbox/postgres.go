@@ -150,6 +150,8 @@ type pgSession struct {
 	opts lockOptions
 	tx   *sql.Tx
 	run  preparedTx
+	// savepoint: there is one, and nothing has been written since.
+	savepoint bool
 }
 
 // scan runs a query that returns one row.
@@ -341,12 +343,15 @@ func (t *pgSession) inLedger(ctx context.Context, ids []string) (map[string]bool
 }
 
 // A savepoint stays until the transaction ends, and hides behind the next of its name: to release it would cost a
-// round trip, and there are siftBatch of them at most.
+// round trip, and there are siftBatch of them at most. After going back to one there is no need of another.
 func (t *pgSession) try(do func() error) error {
 	ctx := context.WithoutCancel(t.run.ctx)
-	if _, err := t.tx.ExecContext(ctx, "SAVEPOINT tried"); err != nil {
-		return fmt.Errorf("set a savepoint: %w", err)
+	if !t.savepoint {
+		if _, err := t.tx.ExecContext(ctx, "SAVEPOINT tried"); err != nil {
+			return fmt.Errorf("set a savepoint: %w", err)
+		}
 	}
+	t.savepoint = false
 	err := do()
 	if err == nil || kindOf(err) != guilty {
 		return err
@@ -354,6 +359,7 @@ func (t *pgSession) try(do func() error) error {
 	if _, rollbackErr := t.tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT tried"); rollbackErr != nil {
 		return fmt.Errorf("roll back to a savepoint: %w", rollbackErr)
 	}
+	t.savepoint = true
 	return err
 }
 

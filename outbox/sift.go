@@ -3,7 +3,6 @@ package outbox
 import (
 	"context"
 	"errors"
-	"time"
 
 	"millrace/event"
 )
@@ -26,6 +25,7 @@ var errNoSavepoints = errors.New("the session has no savepoints")
 
 // sifted is what a transaction holds of the updates that were tried and not refused.
 type sifted[S any] struct {
+	rows     map[event.OrderID]bool // whose row is no longer as it was read
 	claims   claims[S]
 	messages []outboxRow
 	wrote    bool
@@ -48,10 +48,11 @@ func (s *Store[S, V]) sift(ctx context.Context, batch []*member[S, V], opts lock
 	}
 	// Everything is locked at once, in the order that all processes keep to. One by one, two of them
 	// could wait for each other.
-	if err := newWork(s, now).prepare(ctx, tx, batch, false); err != nil {
+	all := newWork(s, now)
+	if err := all.prepare(ctx, tx, batch, false); err != nil {
 		return nil, nil, err
 	}
-	var good sifted[S]
+	good := sifted[S]{rows: map[event.OrderID]bool{}}
 	waiting := map[event.OrderID]bool{}
 	for _, m := range batch {
 		if waiting[m.id] {
@@ -60,7 +61,7 @@ func (s *Store[S, V]) sift(ctx context.Context, batch []*member[S, V], opts lock
 		}
 		var outcome error
 		err := tx.try(func() (err error) {
-			outcome, err = s.try(ctx, tx, now, m, &good)
+			outcome, err = s.try(ctx, tx, all, m, &good)
 			return err
 		})
 		switch {
@@ -90,10 +91,12 @@ func (s *Store[S, V]) sift(ctx context.Context, batch []*member[S, V], opts lock
 
 // try runs one update and writes what it came to. Its outcome is errHeld or the answer for the caller; what the
 // database says is err.
-func (s *Store[S, V]) try(ctx context.Context, tx session, now time.Time, m *member[S, V], good *sifted[S]) (outcome, err error) {
-	w := newWork(s, now)
-	if err := w.prepare(ctx, tx, []*member[S, V]{m}, false); err != nil {
-		return nil, err
+func (s *Store[S, V]) try(ctx context.Context, tx session, all *work[S, V], m *member[S, V], good *sifted[S]) (outcome, err error) {
+	w := newWork(s, all.now)
+	if !w.addFrom(all, m) || good.rows[m.id] {
+		if err := w.prepare(ctx, tx, []*member[S, V]{m}, false); err != nil {
+			return nil, err
+		}
 	}
 	if outcome := w.run(m); outcome != nil {
 		return outcome, nil
@@ -107,9 +110,19 @@ func (s *Store[S, V]) try(ctx context.Context, tx session, now time.Time, m *mem
 		s.unreserve(claims)
 		return nil, err
 	}
-	good.wrote = true
+	good.wrote, good.rows[m.id] = true, true
 	good.messages = append(good.messages, out.messages...)
 	good.claims.atOnce = append(good.claims.atOnce, claims.atOnce...)
 	good.claims.ahead = append(good.claims.ahead, claims.ahead...)
 	return nil, nil
+}
+
+// addFrom takes a member's row as it was read for the whole batch; false if that is not all it needs.
+func (w *work[S, V]) addFrom(all *work[S, V], m *member[S, V]) bool {
+	r := all.rows[m.id]
+	if r == nil {
+		return false
+	}
+	w.add(&r.record)
+	return len(w.keys([]*member[S, V]{m})) == 0
 }
