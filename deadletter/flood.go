@@ -75,30 +75,3 @@ ON CONFLICT (service) WHERE resumed_at IS NULL DO NOTHING`, p.service, why.Finge
 	}
 	return ErrPaused
 }
-
-// Pause is a service that takes no messages.
-type Pause struct {
-	Service     string    `json:"service"`
-	Fingerprint string    `json:"group"` // empty where it is not one kind of failure that led to it
-	Error       string    `json:"error"`
-	Since       time.Time `json:"since"`
-}
-
-// Resume has paused services take messages again. Those that failed are tried again; if they fail as before, and as many,
-// the service is paused once more. It returns what was paused.
-func (d *Desk) Resume(ctx context.Context, service, reason string) (list []Pause, err error) {
-	rows, err := d.db.QueryContext(ctx, `UPDATE deadletter.pauses SET resumed_at = now(), resumed_by = $2, reason = $3
-WHERE service = $1 AND resumed_at IS NULL RETURNING service, fingerprint, error, since`, service, d.who, reason)
-	if err != nil {
-		return nil, fmt.Errorf("resume %s: %w", service, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var p Pause
-		if err := rows.Scan(&p.Service, &p.Fingerprint, &p.Error, &p.Since); err != nil {
-			return nil, fmt.Errorf("resume %s: %w", service, err)
-		}
-		list = append(list, p)
-	}
-	return list, rows.Err()
-}

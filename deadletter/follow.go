@@ -11,7 +11,8 @@ import (
 // Happening is something that became of a letter.
 type Happening struct {
 	At time.Time `json:"at"`
-	// What is failed, or retrying, for a new letter, and else the action of a step.
+	// What is failed, or retrying, for a new letter, and else the action of a step. Of a service, which has no letter, it
+	// is paused or resumed.
 	What        string `json:"what"`
 	Who         string `json:"who,omitempty"`
 	Reason      string `json:"reason,omitempty"`
@@ -62,22 +63,27 @@ type Follower struct {
 	filter  filter.Condition
 	letters tail
 	steps   tail
+	pauses  pauseTail
 }
 
 // Follow begins to follow: what was there before is not told.
 func (d *Desk) Follow(ctx context.Context, f filter.Condition) (*Follower, error) {
 	w := &Follower{desk: d, filter: f, letters: tail{seen: map[int64]time.Time{}}, steps: tail{seen: map[int64]time.Time{}}}
-	err := d.db.QueryRowContext(ctx, `SELECT (SELECT coalesce(max(position), 0) FROM deadletter.letters WHERE `+listed+`), (SELECT coalesce(max(id), 0) FROM deadletter.steps)`).
-		Scan(&w.letters.from, &w.steps.from)
+	err := d.db.QueryRowContext(ctx, `SELECT (SELECT coalesce(max(position), 0) FROM deadletter.letters WHERE `+listed+`), (SELECT coalesce(max(id), 0) FROM deadletter.steps), now()`).
+		Scan(&w.letters.from, &w.steps.from, &w.pauses.from)
 	if err != nil {
 		return nil, fmt.Errorf("follow the letters: %w", err)
 	}
 	return w, nil
 }
 
-// Next calls do for each thing that happened since the last call, letters that came first. What has failed
-// may be asked for again: nothing is told twice, and nothing left out.
+// Next calls do for each thing that happened since the last call: pauses, letters that came, what was done to letters. The
+// filter is for letters: that a service stands still is always told, with the first call also where it does already.
+// What has failed may be asked for again: nothing is told twice, and nothing left out.
 func (w *Follower) Next(ctx context.Context, do func(Happening)) error {
+	if err := w.pauses.read(ctx, w.desk, do); err != nil {
+		return err
+	}
 	n := len(w.filter.Args)
 	came := fmt.Sprintf(`SELECT position, first_failed_at, CASE status WHEN 'retrying' THEN 'retrying' ELSE 'failed' END, '', '', id, service, topic, coalesce(order_id::text, ''), fingerprint, error
 FROM deadletter.letters WHERE %s AND (%s) AND position > $%d ORDER BY position`, listed, w.filter.SQL, n+1)
@@ -112,21 +118,4 @@ func (w *Follower) read(ctx context.Context, t *tail, query string, do func(Happ
 	}
 	t.forget(now)
 	return nil
-}
-
-// Pauses are the services of this database that take no messages.
-func (d *Desk) Pauses(ctx context.Context) (list []Pause, err error) {
-	rows, err := d.db.QueryContext(ctx, "SELECT service, fingerprint, error, since FROM deadletter.pauses WHERE resumed_at IS NULL ORDER BY service")
-	if err != nil {
-		return nil, fmt.Errorf("look for paused services: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var p Pause
-		if err := rows.Scan(&p.Service, &p.Fingerprint, &p.Error, &p.Since); err != nil {
-			return nil, fmt.Errorf("look for paused services: %w", err)
-		}
-		list = append(list, p)
-	}
-	return list, rows.Err()
 }

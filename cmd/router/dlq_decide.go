@@ -174,7 +174,7 @@ again, and if it fails as before, and as much, the service is paused once more.`
 				}
 				for _, p := range list {
 					n++
-					fmt.Fprintf(cmd.OutOrStdout(), "%s takes messages again; it was paused since %s by group %s: %s\n", p.Service, p.Since.Local().Format(time.DateTime), p.Fingerprint, oneLine(p.Error, pipeText))
+					fmt.Fprintf(cmd.OutOrStdout(), "%s takes messages again; it was paused since %s, because %s\n", p.Service, p.Since.Local().Format(time.DateTime), whyPaused(p))
 				}
 			}
 			if n == 0 {

@@ -35,6 +35,8 @@ type groupJSON struct {
 type groupsJSON struct {
 	Groups []groupJSON        `json:"groups"`
 	Paused []deadletter.Pause `json:"paused"`
+	// Resumed are pauses that are over, with --all: who ended them, and why.
+	Resumed []deadletter.Pause `json:"resumed,omitempty"`
 }
 
 func dlqGroupsCommand() *cobra.Command {
@@ -43,7 +45,7 @@ func dlqGroupsCommand() *cobra.Command {
 		Short: "One line for each kind of failure",
 		Long: `Shows one line for each kind of failure: how many letters there are, how many orders they hold up, how many
 messages are parked behind them, when the first and the last of them failed, and how it goes on: letters of the
-last hour, and of the hour before it. Services that are paused are told below.`,
+last hour, and of the hour before it. Services that are paused are told below, and with --all those that were, with who resumed them and why.`,
 		Args: cobra.ArbitraryArgs,
 		Example: `  router dlq groups
   router dlq groups service:payment since:24h
@@ -72,6 +74,14 @@ last hour, and of the hour before it. Services that are paused are told below.`,
 					return err
 				}
 				found.Paused = append(found.Paused, paused...)
+				if !*all {
+					continue
+				}
+				resumed, err := desk.EndedPauses(ctx)
+				if err != nil {
+					return err
+				}
+				found.Resumed = append(found.Resumed, resumed...)
 			}
 			slices.SortStableFunc(found.Groups, func(a, b groupJSON) int { return cmp.Compare(b.Letters, a.Letters) })
 			if output.value == "json" {
@@ -108,6 +118,7 @@ func printGroups(w io.Writer, found groupsJSON, filtered, all bool, now time.Tim
 	for _, p := range found.Paused {
 		printPause(w, p, width, now)
 	}
+	printResumed(w, found.Resumed, width, now)
 	if len(found.Groups) == 0 {
 		return nil
 	}
@@ -144,11 +155,33 @@ func printNoneChosen(w io.Writer, status string) {
 // printPause says that a service stands still, and what to do.
 func printPause(w io.Writer, p deadletter.Pause, width int, now time.Time) {
 	fmt.Fprintln(w)
-	for _, line := range wrapped(fmt.Sprintf("PAUSED: %s takes no messages since %s (%s), because too many failed alike (group %s): %s",
-		p.Service, p.Since.Local().Format(time.TimeOnly), ago(now, p.Since), p.Fingerprint, oneLine(p.Error, pipeText)), width) {
+	for _, line := range wrapped(fmt.Sprintf("PAUSED: %s takes no messages since %s (%s), because %s",
+		p.Service, p.Since.Local().Format(time.TimeOnly), ago(now, p.Since), whyPaused(p)), width) {
 		fmt.Fprintln(w, line)
 	}
 	fmt.Fprintf(w, "        Mend it, then: router dlq resume %s --reason \"…\"\n", p.Service)
+}
+
+// whyPaused is what led to a pause: one kind of failure, or how much there is of all.
+func whyPaused(p deadletter.Pause) string {
+	if p.Fingerprint == "" {
+		return oneLine(p.Error, pipeText)
+	}
+	return fmt.Sprintf("too many failed alike (group %s: %s)", p.Fingerprint, oneLine(p.Error, pipeText))
+}
+
+// printResumed tells of pauses that are over: who ended them, and why.
+func printResumed(w io.Writer, list []deadletter.Pause, width int, now time.Time) {
+	for i, p := range list {
+		if i == 0 {
+			fmt.Fprintln(w)
+		}
+		text := fmt.Sprintf("%s was paused for %s until %s, because %s; %s resumed it: %s", p.Service, age(*p.ResumedAt, p.Since), ago(now, *p.ResumedAt),
+			whyPaused(p), p.ResumedBy, p.Reason)
+		for _, line := range wrapped(text, width) {
+			fmt.Fprintln(w, line)
+		}
+	}
 }
 
 // shortDigits is how much of an id is shown in tables: enough to be typed, and to tell 100,000 apart.

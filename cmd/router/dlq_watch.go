@@ -39,7 +39,7 @@ ends it.`,
 				if err != nil {
 					return err
 				}
-				w.sources = append(w.sources, source{desk, follower, map[string]deadletter.Pause{}})
+				w.followers = append(w.followers, follower)
 			}
 			if !w.json {
 				fmt.Fprintln(cmd.ErrOrStderr(), "Watching; Ctrl-C ends it.")
@@ -54,18 +54,11 @@ ends it.`,
 	return cmd
 }
 
-// source is one database that is watched.
-type source struct {
-	desk     *deadletter.Desk
-	follower *deadletter.Follower
-	paused   map[string]deadletter.Pause
-}
-
 type watcher struct {
-	out     io.Writer
-	json    bool
-	sources []source
-	failed  error // of writing: nobody reads on
+	out       io.Writer
+	json      bool
+	followers []*deadletter.Follower // one for each database
+	failed    error                  // of writing: nobody reads on
 }
 
 // run tells what happens until ctx ends, or nobody reads any more. A database that does not answer is told once, and asked again.
@@ -75,8 +68,8 @@ func (w *watcher) run(ctx context.Context, complain io.Writer) error {
 	trouble := false
 	for {
 		var err error
-		for i := range w.sources {
-			if e := w.look(ctx, &w.sources[i]); e != nil {
+		for _, f := range w.followers {
+			if e := f.Next(ctx, w.happened); e != nil {
 				err = e
 			}
 		}
@@ -99,30 +92,6 @@ func (w *watcher) run(ctx context.Context, complain io.Writer) error {
 	}
 }
 
-func (w *watcher) look(ctx context.Context, s *source) error {
-	if err := s.follower.Next(ctx, w.happened); err != nil {
-		return err
-	}
-	list, err := s.desk.Pauses(ctx)
-	if err != nil {
-		return err
-	}
-	now := map[string]deadletter.Pause{}
-	for _, p := range list {
-		now[p.Service] = p
-		if _, known := s.paused[p.Service]; !known {
-			w.happened(deadletter.Happening{At: p.Since, What: "paused", Service: p.Service, Fingerprint: p.Fingerprint, Error: p.Error})
-		}
-	}
-	for name, p := range s.paused {
-		if _, still := now[name]; !still {
-			w.happened(deadletter.Happening{At: time.Now(), What: "resumed", Service: name, Fingerprint: p.Fingerprint, Error: p.Error})
-		}
-	}
-	s.paused = now
-	return nil
-}
-
 // happened prints one line.
 func (w *watcher) happened(h deadletter.Happening) {
 	if w.failed != nil {
@@ -133,7 +102,7 @@ func (w *watcher) happened(h deadletter.Happening) {
 		w.failed = writeLine(w.out, h)
 		return
 	}
-	text := h.Error
+	text := h.Error // why it failed, or is paused
 	if h.Who != "" {
 		text = "by " + h.Who
 		if h.Reason != "" {
