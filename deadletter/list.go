@@ -28,6 +28,20 @@ type Group struct {
 	Example    string `json:"example"` // the id of the youngest letter
 }
 
+// Trend compares the last hour with the one before it: in a word, and in letters that failed first in the one and the other.
+func (g Group) Trend() string {
+	word := "flat"
+	switch {
+	case g.LastHour == 0 && g.HourBefore == 0:
+		return "quiet"
+	case g.LastHour > g.HourBefore:
+		word = "up"
+	case g.LastHour < g.HourBefore:
+		word = "down"
+	}
+	return fmt.Sprintf("%s %d:%d", word, g.LastHour, g.HourBefore)
+}
+
 // listed is a condition for what is a letter, and not only parked.
 const listed = "status <> 'parked'"
 

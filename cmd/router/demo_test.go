@@ -16,7 +16,7 @@ func TestDemoRefusesWhatItCannotDo(t *testing.T) {
 	}{
 		"--mix accpeted=1":         {`--mix: there is no scenario "accpeted": there are accepted, collected,`, true},
 		"--orders 0":               {"--orders 0: it must be 1 to", true},
-		"--rate fast":              {`invalid argument "fast" for "--rate"`, true},
+		"--rate fast":              {`--rate takes a number, not "fast"`, true},
 		"--output yaml":            {"it is one of table, json", true},
 		"--url shop.example":       {`--url "shop.example": it must be like http://127.0.0.1:8080`, true},
 		"now":                      {`unknown command "now" for "router demo"`, true},

@@ -123,7 +123,7 @@ func filterError(text string, err error) error {
 
 // unsettled narrows a filter to letters that wait, unless it asks for a status or all are wanted.
 func unsettled(c filter.Condition, all bool) filter.Condition {
-	if all || strings.Contains(c.SQL, "status") { // values are parameters: only the field can be there
+	if all || c.Status {
 		return c
 	}
 	c.SQL = "(" + c.SQL + ") AND status IN ('new', 'retrying', 'redriving')"

@@ -105,11 +105,11 @@ func printGroups(w io.Writer, found groupsJSON, filtered, all bool, now time.Tim
 	if len(found.Groups) == 0 {
 		printNone(w, filtered)
 	} else {
-		t := table{below: groupLines, columns: []column{{name: "GROUP"}, {name: "COUNT", right: true}, {name: "ORDERS", right: true}, {name: "PARKED", right: true}, {name: "SERVICE"},
+		t := table{below: groupLines, columns: []column{{name: "GROUP"}, {name: "LETTERS", right: true}, {name: "ORDERS", right: true}, {name: "PARKED", right: true}, {name: "SERVICE"},
 			{name: "FIRST", right: true}, {name: "LAST", right: true}, {name: "TREND"}, {name: "EXAMPLE", spare: true}, {name: "ERROR"}}}
 		for _, g := range found.Groups {
 			t.add(g.Group, fmt.Sprint(g.Letters), fmt.Sprint(g.Orders), fmt.Sprint(g.Behind), strings.Join(g.Services, ","),
-				age(now, g.FirstFailed), age(now, g.LastFailed), trend(g), shortID(g.Example), g.Error)
+				age(now, g.FirstFailed), age(now, g.LastFailed), deadletter.Group{LastHour: g.LastHour, HourBefore: g.HourBefore}.Trend(), shortID(g.Example), g.Error)
 		}
 		if err := t.print(w, width); err != nil {
 			return err
@@ -188,17 +188,3 @@ func printResumed(w io.Writer, list []deadletter.Pause, width int, now time.Time
 const shortDigits = 8
 
 func shortID(id string) string { return id[:min(shortDigits, len(id))] }
-
-// trend compares the last hour with the one before it.
-func trend(g groupJSON) string {
-	word := "flat"
-	switch {
-	case g.LastHour == 0 && g.HourBefore == 0:
-		return "quiet"
-	case g.LastHour > g.HourBefore:
-		word = "up"
-	case g.LastHour < g.HourBefore:
-		word = "down"
-	}
-	return fmt.Sprintf("%s %d:%d", word, g.LastHour, g.HourBefore)
-}

@@ -26,7 +26,7 @@ func TestDLQRedrivesALetter(t *testing.T) {
 	in := newInstallation(t)
 	id := in.letter(lettered())[0]
 
-	expect(t, "groups", in.run("dlq", "groups"), 0, "COUNT", "shipping", "the carrier's table is broken", "Next: router dlq show "+id[:8])
+	expect(t, "groups", in.run("dlq", "groups"), 0, "LETTERS", "shipping", "the carrier's table is broken", "Next: router dlq show "+id[:8])
 	expect(t, "list", in.run("dlq", "list"), 0, id[:8], "new", "the carrier's table is broken")
 	expect(t, "show", in.run("dlq", "show", id[:6]), 0, "verdict      applied", "MUG-RED", "ce_type: ShippingInitiate", "nobody has placed this order", "imported", "a test")
 	var s struct {

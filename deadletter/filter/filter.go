@@ -19,6 +19,8 @@ type Condition struct {
 	SQL string
 	// Args are the parameters.
 	Args []any
+	// Status tells that a status is asked for.
+	Status bool
 }
 
 // SyntaxError says what is wrong with a filter, and where.
@@ -60,7 +62,7 @@ func parse(text string, now time.Time, closed Closed) (Condition, error) {
 	if t, ok := p.peek(); ok {
 		return Condition{}, &SyntaxError{t.at, fmt.Sprintf("%q has no beginning", t.text)}
 	}
-	return Condition{SQL: sql, Args: p.args}, nil
+	return Condition{SQL: sql, Args: p.args, Status: p.status}, nil
 }
 
 type parser struct {
@@ -70,6 +72,7 @@ type parser struct {
 	closed Closed
 	args   []any
 	depth  int
+	status bool
 }
 
 func (p *parser) peek() (token, bool) {

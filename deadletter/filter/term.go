@@ -88,6 +88,7 @@ func (p *parser) text(t token, field string) (string, error) {
 	if err := p.known(t, field); err != nil {
 		return "", err
 	}
+	p.status = p.status || field == "status"
 	return p.compare(t, texts[field])
 }
 

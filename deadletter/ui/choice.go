@@ -51,8 +51,8 @@ func (m *Model) chosenAnew() []Command {
 	return []Command{m.loadGroups()}
 }
 
-// openOnly are the letters that wait for somebody, or for their turn.
-const openOnly = "(status:new or status:retrying or status:redriving)"
+// waitingOnly are the letters that wait for somebody, or for their turn.
+const waitingOnly = "(status:new or status:retrying or status:redriving)"
 
 // selection is the filter for what is shown, as text: what was typed, and what else is asked of it.
 func (m *Model) selection(more string) string {
@@ -63,10 +63,16 @@ func (m *Model) selection(more string) string {
 	if more != "" {
 		terms = append(terms, more)
 	}
-	if !m.closed {
-		terms = append(terms, openOnly)
+	if !m.closed && !m.asksStatus() {
+		terms = append(terms, waitingOnly)
 	}
 	return strings.Join(terms, " ")
+}
+
+// asksStatus tells that the filter says which letters are wanted, settled or not.
+func (m *Model) asksStatus() bool {
+	c, err := m.parse(m.filter)
+	return err == nil && c.Status
 }
 
 // condition is the same as the database takes it. Times that are counted back are counted from now.

@@ -3,6 +3,7 @@ package ui
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"millrace/deadletter"
 )
@@ -11,6 +12,40 @@ import (
 type decided struct {
 	what string // as it is said
 	err  error
+}
+
+// actions are the keys of what can be done to a letter of a status, as the foot shows them.
+func actions(s deadletter.Status) string {
+	switch s {
+	case deadletter.New, deadletter.Retrying:
+		return "  r redrive  d drop"
+	case deadletter.Redriving:
+		return "  d drop"
+	case deadletter.Dropped:
+		return "  u restore"
+	default:
+		return ""
+	}
+}
+
+// askLetter asks for the reason of what a key stands for, or says why that cannot be done.
+func (m *Model) askLetter(k string, source int, id string, s deadletter.Status) {
+	switch {
+	case !strings.Contains(actions(s), "  "+k+" "):
+		m.say("Letter %s is %s: %s", short(id), s, insteadOf[s])
+	case k == "r":
+		m.askRedrive(source, "letter "+id, "id:"+id)
+	case k == "d":
+		m.askDrop(source, id)
+	case k == "u":
+		m.askRestore(source, id)
+	}
+}
+
+// insteadOf says what can be done to a letter, if not what was asked.
+var insteadOf = map[deadletter.Status]string{
+	deadletter.New: "it can be redriven (r) or dropped (d).", deadletter.Retrying: "it can be redriven (r) or dropped (d).",
+	deadletter.Redriving: "it is on its way; it can be dropped (d).", deadletter.Dropped: "restore it (u) first.", deadletter.Resolved: "it was processed, and nothing is left to do.",
 }
 
 func (m *Model) askDrop(source int, id string) {

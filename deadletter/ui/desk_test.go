@@ -100,7 +100,7 @@ func TestOnTheRealDatabase(t *testing.T) {
 		t.Errorf("%d letters are listed", n)
 	}
 	s.press("enter")
-	s.shows("verdict     applied", "Behind it: 1   Before it: 0")
+	s.shows("verdict     applied", "0 before it, 1 behind")
 	id, dropped := s.m.letter.id, s.m.letter.detail.letter.OrderID
 	s.press("d")
 	s.write("test order")

@@ -63,11 +63,15 @@ func (m *Model) keys() string {
 	case m.help != nil:
 		return "q quit  esc back  up/down scroll"
 	case m.at == atGroups:
-		return "q quit  ? help  / filter  enter letters  r redrive  a all/open"
+		if m.closed {
+			return "q quit  ? help  / filter  enter letters  r redrive  a waiting only"
+		}
+		return "q quit  ? help  / filter  enter letters  r redrive  a settled too"
 	case m.at == atLetters:
-		return "q quit  ? help  esc back  enter open  / filter  r redrive  d drop  R all"
+		r, _ := m.letters.chosen()
+		return "q quit  ? help  esc back  enter open  / filter" + actions(r.status) + "  R all"
 	case m.at == atLetter:
-		return "q quit  ? help  esc back  r redrive  d drop  n/p next  tab part  v verdict"
+		return "q quit  ? help  esc back" + m.letterKeys()
 	case m.redrive.stage == driving:
 		return "s stop asking  q stop and quit  ? help  up/down scroll"
 	case m.redrive.stage == ready:
@@ -76,6 +80,20 @@ func (m *Model) keys() string {
 		return "esc back  r go on  q quit  ? help  up/down scroll"
 	default:
 		return "esc back  q quit  ? help  up/down scroll"
+	}
+}
+
+// letterKeys are those of one letter.
+func (m *Model) letterKeys() string {
+	const moving = "  n/p next  tab part"
+	d := m.letter.detail
+	switch {
+	case d == nil:
+		return moving
+	case d.letter.Status.Open():
+		return actions(d.letter.Status) + moving + "  v verdict"
+	default:
+		return actions(d.letter.Status) + moving
 	}
 }
 

@@ -113,31 +113,34 @@ func (m *Model) groupsKey(k string) []Command {
 		}
 	case "r":
 		if found {
-			m.askRedrive(g.source, fmt.Sprintf("the open letters of group %s", clean(g.Fingerprint)), m.selection("group:"+g.Fingerprint))
+			m.askRedrive(g.source, waitingOf(g), m.selection("group:"+g.Fingerprint))
 		}
 	}
 	return nil
 }
 
+// waitingOf names what a redrive of a group takes.
+func waitingOf(g group) string { return "the waiting letters of group " + clean(g.Fingerprint) }
+
 // columns of the list of groups, in characters.
 const (
 	numberWidth  = 7
 	agoWidth     = 4
-	trendWidth   = 7
+	trendWidth   = 10
 	serviceWidth = 12
 )
 
 func (m *Model) groupsBody(height int) []line {
 	rows, preview := listRows(height)
 	m.groups.keep(len(m.groups.list), rows)
-	columns := func(letters, orders, behind, last, trend, service, err string) string {
-		return strings.Join([]string{padLeft(letters, numberWidth), padLeft(orders, numberWidth), padLeft(behind, numberWidth), padLeft(last, agoWidth),
+	columns := func(letters, orders, parked, last, trend, service, err string) string {
+		return strings.Join([]string{padLeft(letters, numberWidth), padLeft(orders, numberWidth), padLeft(parked, numberWidth), padLeft(last, agoWidth),
 			pad(trend, trendWidth), pad(service, serviceWidth), err}, " ")
 	}
-	lines := []line{{"  " + columns("LETTERS", "ORDERS", "BEHIND", "LAST", "TREND", "SERVICE", "ERROR"), bold}}
+	lines := []line{{"  " + columns("LETTERS", "ORDERS", "PARKED", "LAST", "TREND", "SERVICE", "ERROR"), bold}}
 	for i := m.groups.top; i < min(m.groups.top+rows, len(m.groups.list)); i++ {
 		g := m.groups.list[i]
-		lines = append(lines, chosen(i == m.groups.at, columns(count(g.Letters), count(g.Orders), count(g.Behind), since(m.now, g.LastFailed), trend(g.Group),
+		lines = append(lines, chosen(i == m.groups.at, columns(count(g.Letters), count(g.Orders), count(g.Behind), since(m.now, g.LastFailed), g.Trend(),
 			clean(strings.Join(g.Services, ",")), clean(g.Error))))
 	}
 	if len(m.groups.list) == 0 {
@@ -152,20 +155,6 @@ func (m *Model) groupsBody(height int) []line {
 	about := fmt.Sprintf("group %s: first %s ago; %s in the last hour, %s in the one before", clean(g.Fingerprint), since(m.now, g.FirstFailed), count(g.LastHour), count(g.HourBefore))
 	lines = append(lines, line{cut(about, m.width), plain})
 	return append(lines, ofText(clean(g.Handler+": "+g.Error), m.width, previewHeight-2)...)
-}
-
-// trend compares the last hour with the one before it.
-func trend(g deadletter.Group) string {
-	switch {
-	case g.LastHour == 0:
-		return "quiet"
-	case g.LastHour > g.HourBefore:
-		return "rising"
-	case g.LastHour < g.HourBefore:
-		return "falling"
-	default:
-		return "steady"
-	}
 }
 
 // nothing says why the list is empty.

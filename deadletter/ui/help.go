@@ -13,9 +13,10 @@ const helpText = `Everywhere
 Groups: one line for each kind of failure
   LETTERS          how many there are
   ORDERS           how many orders they hold up
-  BEHIND           messages parked behind them
-  TREND            the last hour beside the one before
-  r                redrive the group's open letters
+  PARKED           messages parked behind them
+  TREND            up, down, flat: the last hour beside
+                   the one before; quiet: none in both
+  r                redrive the group's waiting letters
   /                filter: service:payment since:2h
                    error~timeout body.total.amount>=10000
                    router dlq --help has the whole language
@@ -23,7 +24,7 @@ Groups: one line for each kind of failure
 
 Letters of a group, the youngest first
   r                redrive the chosen letter
-  R                redrive all open ones of the group
+  R                redrive all waiting ones of the group
                    that meet the filter
   d                drop it: it counts as processed, what
                    waits behind it goes on
@@ -34,7 +35,7 @@ One letter
                    by running it, and rolling back
   v                find it out again
   n p              the next letter, the previous one
-  tab              the next part: what is behind it, body,
+  tab              the next part: what waits, body,
                    headers, what was done
   r d u            as above
 

@@ -103,12 +103,8 @@ func (m *Model) letterKey(k string) []Command {
 		if v.detail.letter.Status.Open() {
 			return []Command{m.loadVerdict()}
 		}
-	case "r":
-		m.askRedrive(v.source, "letter "+v.id, "id:"+v.id)
-	case "d":
-		m.askDrop(v.source, v.id)
-	case "u":
-		m.askRestore(v.source, v.id)
+	case "r", "d", "u":
+		m.askLetter(k, v.source, v.id, v.detail.letter.Status)
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func (d *detail) lines(verdict string, width int, now time.Time) (lines []line, 
 		lines = append(lines, line{t, bold})
 	}
 	add("error", l.Error)
-	add("type", l.ErrorType)
+	add("error type", l.ErrorType)
 	add("failed", fmt.Sprintf("%s, first %s (%s ago), last %s (%s ago)", plural.Of(l.Attempts, "try", "tries"), moment(l.FirstFailed), since(now, l.FirstFailed), moment(l.LastFailed), since(now, l.LastFailed)))
 	add("service", l.Service+", build "+cmp.Or(l.Version, "unknown"))
 	add("handler", l.Handler)
@@ -87,11 +87,11 @@ func (d *detail) lines(verdict string, width int, now time.Time) (lines []line, 
 	add("correlation", cmp.Or(l.CorrelationID, "-"))
 
 	place := slices.IndexFunc(d.lane, func(o *deadletter.Letter) bool { return o.ID == l.ID })
-	before, behind := max(place, 0), len(d.lane)-place-1
-	if place < 0 {
-		before, behind = len(d.lane), 0
+	if place < 0 { // it is settled: it holds nobody up
+		heading("What waits of the order at this service: %s", count(int64(len(d.lane))))
+	} else {
+		heading("What waits of the order at this service: %s before it, %s behind", count(int64(place)), count(int64(len(d.lane)-place-1)))
 	}
-	heading("Behind it: %s   Before it: %s", count(int64(behind)), count(int64(before)))
 	for i, o := range d.lane {
 		if i == maxBehind {
 			lines = append(lines, line{fmt.Sprintf("  and %s more", count(int64(len(d.lane)-i))), plain})

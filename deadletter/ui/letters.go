@@ -3,7 +3,6 @@ package ui
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -155,21 +154,13 @@ func (m *Model) lettersKey(k string) []Command {
 		if found {
 			return m.openLetter(chosen)
 		}
-	case "r":
-		if found {
-			m.askRedrive(l.of.source, "letter "+chosen.id, "id:"+chosen.id)
-		}
 	case "R":
 		if found {
-			m.askRedrive(l.of.source, fmt.Sprintf("the open letters of group %s", clean(l.of.Fingerprint)), m.selection("group:"+l.of.Fingerprint))
+			m.askRedrive(l.of.source, waitingOf(l.of), m.selection("group:"+l.of.Fingerprint))
 		}
-	case "d":
+	case "r", "d", "u":
 		if found {
-			m.askDrop(l.of.source, chosen.id)
-		}
-	case "u":
-		if found {
-			m.askRestore(l.of.source, chosen.id)
+			m.askLetter(k, l.of.source, chosen.id, chosen.status)
 		}
 	}
 	return nil

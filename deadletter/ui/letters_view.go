@@ -18,14 +18,14 @@ func (m *Model) lettersBody(height int) []line {
 	l := &m.letters
 	rows, preview := listRows(height)
 	l.keep(len(l.rows), rows)
-	columns := func(id, status, order, behind, tries, last, err string) string {
-		c := []string{pad(id, shortID), pad(status, statusWidth), pad(order, orderWidth), padLeft(behind, numberWidth), padLeft(tries, triesWidth), padLeft(last, agoWidth)}
+	columns := func(id, status, order, parked, tries, last, err string) string {
+		c := []string{pad(id, shortID), pad(status, statusWidth), pad(order, orderWidth), padLeft(parked, numberWidth), padLeft(tries, triesWidth), padLeft(last, agoWidth)}
 		if m.width >= errorFrom {
 			c = append(c, err)
 		}
 		return strings.Join(c, " ")
 	}
-	lines := []line{{"  " + columns("LETTER", "STATUS", "ORDER", "BEHIND", "TRIES", "LAST", "ERROR"), bold}}
+	lines := []line{{"  " + columns("LETTER", "STATUS", "ORDER", "PARKED", "TRIES", "LAST", "ERROR"), bold}}
 	for i := l.top; i < min(l.top+rows, len(l.rows)); i++ {
 		r := l.rows[i]
 		lines = append(lines, chosen(i == l.at, columns(short(r.id), clean(string(r.status)), cmp.Or(clean(r.order), "-"), count(r.behind), fmt.Sprint(r.attempts), since(m.now, r.last), clean(r.err))))

@@ -104,13 +104,13 @@ func TestFilterAndSettledLetters(t *testing.T) {
 	s.press("/")
 	s.write("since:2h")
 	s.press("enter")
-	s.shows("open letters that meet: since:2h")
+	s.shows("waiting letters that meet: since:2h")
 	s.press("/", "ctrl+u")
 	s.write("service:paymnt")
 	s.press("enter")
 	s.shows(`no service is "paymnt"; did you mean`)
 	s.press("esc")
-	if got := s.m.selection("group:x"); got != "(since:2h) group:x "+openOnly {
+	if got := s.m.selection("group:x"); got != "(since:2h) group:x "+waitingOnly {
 		t.Errorf("the selection is %s", got)
 	}
 	for _, l := range d.letters {
@@ -150,6 +150,61 @@ func TestDroppingAndRestoring(t *testing.T) {
 	s.shows("letter " + short(d.letters[1].ID))
 	s.press("n", "p", "p")
 	s.shows("no letter further on")
+}
+
+// The foot offers what can be done to a letter as it is, and a key that cannot be says so before it asks for anything.
+func TestKeysFollowTheStatus(t *testing.T) {
+	d := &desk{letters: someLetters(3)}
+	s := open(t, d)
+	s.press("a", "enter", "enter")
+	for status, test := range map[deadletter.Status]struct {
+		offered, said string
+		keys          []string // that are refused
+	}{
+		deadletter.New:       {"r redrive  d drop", "it can be redriven (r)", []string{"u"}},
+		deadletter.Retrying:  {"r redrive  d drop", "it can be redriven (r)", []string{"u"}},
+		deadletter.Redriving: {"d drop", "it is on its way", []string{"r", "u"}},
+		deadletter.Dropped:   {"u restore", "restore it (u) first", []string{"r", "d"}},
+		deadletter.Resolved:  {"esc back  n/p next", "nothing is left to do", []string{"r", "d", "u"}},
+	} {
+		for _, l := range d.letters {
+			l.Status = status
+		}
+		for _, where := range []string{"one letter", "the list"} {
+			s.wait(refreshEvery)
+			foot := s.m.keys()
+			if where == "the list" {
+				test.offered = strings.TrimSuffix(test.offered, "  n/p next")
+			}
+			if !strings.Contains(foot, test.offered) || strings.Contains(foot, "r redrive") != (test.offered == "r redrive  d drop") || strings.Contains(foot, "u restore") != (status == deadletter.Dropped) {
+				t.Errorf("%s, %s: the foot is %q, want %q", where, status, foot, test.offered)
+			}
+			for _, k := range test.keys {
+				s.press(k)
+				if s.m.input != nil {
+					t.Fatalf("%s, %s: a reason is asked for, for %s", where, status, k)
+				}
+				s.shows("is "+string(status)+": ", test.said)
+			}
+			if where == "one letter" {
+				s.press("esc")
+			} else {
+				s.press("enter")
+			}
+		}
+	}
+}
+
+// A filter that asks for a status gets the letters that have it, settled ones included.
+func TestAFilterForAStatus(t *testing.T) {
+	s := open(t, &desk{letters: someLetters(3)})
+	s.press("/")
+	s.write("status:dropped")
+	s.press("enter")
+	s.shows("letters that meet: status:dropped")
+	if got := s.m.selection("group:x"); got != "(status:dropped) group:x" {
+		t.Errorf("the selection is %s", got)
+	}
 }
 
 func TestPausedServices(t *testing.T) {

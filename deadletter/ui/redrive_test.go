@@ -183,7 +183,7 @@ func TestRedriveOfALetter(t *testing.T) {
 	s.press("esc", "R")
 	s.write("x")
 	s.press("enter")
-	s.shows("200 letters: the open letters of group")
+	s.shows("200 letters: the waiting letters of group")
 	s.press("esc", "enter", "r")
 	s.write("x")
 	s.press("enter")

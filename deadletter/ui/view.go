@@ -186,9 +186,12 @@ func (m *Model) subtitle() string {
 		p := m.groups.pauses[0]
 		return fmt.Sprintf("! Paused %s ago: %s (mend it, then: router dlq resume %s)", since(m.now, p.Since), clean(pausedServices(m.groups.pauses)), clean(p.Service))
 	}
-	which := "open letters"
-	if m.closed {
+	which := "waiting letters"
+	switch {
+	case m.closed:
 		which = "all letters, settled ones too"
+	case m.asksStatus():
+		which = "letters"
 	}
 	if m.filter != "" {
 		which += " that meet: " + clean(m.filter)
