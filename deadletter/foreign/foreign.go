@@ -70,6 +70,11 @@ const (
 // Each calls do for each letter of the selection that lies there now: those of a partition in their order, and so the
 // oldest first. A topic of any length takes the same memory.
 func (d *Desk) Each(ctx context.Context, s Selection, do func(*Letter) error) error {
+	return d.each(ctx, s, func(transport.LogRecord) {}, do)
+}
+
+// each calls seen besides, for each record, chosen or not.
+func (d *Desk) each(ctx context.Context, s Selection, seen func(transport.LogRecord), do func(*Letter) error) error {
 	var batch []*Letter
 	bytes := 0
 	flush := func() error {
@@ -83,6 +88,7 @@ func (d *Desk) Each(ctx context.Context, s Selection, do func(*Letter) error) er
 		return err
 	}
 	err := d.log.Scan(ctx, []string{s.Topic}, s.Since, func(r transport.LogRecord) error {
+		seen(r)
 		l := read(r)
 		batch = append(batch, l)
 		if bytes += len(r.Value); len(batch) < chosenAtOnce && bytes < chosenBytes {

@@ -75,7 +75,12 @@ func (d *Desk) Redrive(ctx context.Context, sender Sender, r Redrive, progress f
 		progress(tally)
 		return err
 	}
-	err = d.Each(ctx, r.Selection, func(l *Letter) error {
+	begins := map[int32]int64{}
+	err = d.each(ctx, r.Selection, func(r transport.LogRecord) {
+		if _, known := begins[r.Partition]; !known {
+			begins[r.Partition] = r.Offset
+		}
+	}, func(l *Letter) error {
 		switch {
 		case l.Dialect == dialect.Ours:
 			tally.Ours++
@@ -98,10 +103,32 @@ func (d *Desk) Redrive(ctx context.Context, sender Sender, r Redrive, progress f
 	if err == nil || errors.Is(err, errEnough) {
 		err = flush()
 	}
+	if err == nil && r.Since.IsZero() {
+		err = d.forgetGone(ctx, r.Topic, begins)
+	}
 	if err != nil {
 		return tally, fmt.Errorf("redrive letters of %s to %s: %w", r.Topic, r.To, err)
 	}
 	return tally, nil
+}
+
+// gone are letters before the first one that a partition still keeps: they cannot be sent again. So no more is
+// remembered than there are letters.
+const gone = `DELETE FROM deadletter.sent_back t USING unnest($2::bigint[], $3::bigint[]) AS d(partition, begins)
+WHERE t.topic = $1 AND t.partition = d.partition AND t.kafka_offset < d.begins`
+
+func (d *Desk) forgetGone(ctx context.Context, topic string, begins map[int32]int64) error {
+	var partitions, offsets outbox.BigintArray
+	for partition, offset := range begins {
+		partitions, offsets = append(partitions, int64(partition)), append(offsets, offset)
+	}
+	if len(partitions) == 0 {
+		return nil
+	}
+	if _, err := d.db.ExecContext(ctx, gone, topic, partitions, offsets); err != nil {
+		return fmt.Errorf("forget what %s does not keep any more: %w", topic, err)
+	}
+	return nil
 }
 
 var errEnough = errors.New("as many as were wanted")

@@ -7,13 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"millrace/deadletter/foreign"
 	"millrace/transport"
+	"millrace/transport/kafka"
 )
 
 const deadLetters = "orders.DLT"
@@ -131,6 +136,48 @@ func TestOnlyWhatIsChosenGoesBack(t *testing.T) {
 	}
 	if n := len(c.list(deadLetters, "status:new")); n != 5 {
 		t.Errorf("%d are left", n)
+	}
+}
+
+// What the topic of the letters no longer keeps need not be remembered.
+func TestNoMoreIsRememberedThanThereAreLetters(t *testing.T) {
+	c := newCluster(t, origin, deadLetters)
+	for n := range 10 {
+		c.write(spring(n, []byte("k"), int32(n%2), "{}"))
+	}
+	all := foreign.Redrive{Selection: chosen(t, deadLetters, ""), To: origin}
+	if tally := c.redrive(all); tally.Sent != 10 {
+		t.Fatalf("%+v", tally)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.broker))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var until kadm.Offsets
+	until.Add(kadm.Offset{Topic: deadLetters, Partition: 0, At: 3})
+	if answers, err := kadm.NewClient(client).DeleteRecords(t.Context(), until); err != nil || answers.Error() != nil {
+		t.Fatal(err, answers.Error())
+	}
+	if tally := c.redrive(all); tally.Sent != 0 || tally.Before != 7 {
+		t.Errorf("%+v", tally)
+	}
+	var remembered int
+	if err := c.db.QueryRow("SELECT count(*) FROM deadletter.sent_back").Scan(&remembered); err != nil || remembered != 7 {
+		t.Errorf("%d are remembered, %v; want the 7 that are left", remembered, err)
+	}
+}
+
+// A message that is too large for the topic it is to go to is named, with how to leave it out; the others before it go.
+func TestALetterThatIsTooLargeIsNamed(t *testing.T) {
+	const largeLetters = kafka.DeadLetterPrefix + "spring"
+	c := newCluster(t, origin, largeLetters)
+	small, large := spring(0, []byte("k"), 0, "{}"), spring(1, []byte("k"), 0, strings.Repeat("x", 2*kafka.MaxRecordBytes))
+	small.Topic, large.Topic = largeLetters, largeLetters
+	c.write(small, large)
+	tally, err := c.desk.Redrive(t.Context(), c.sender, foreign.Redrive{Selection: chosen(t, largeLetters, ""), To: origin}, func(foreign.Tally) {})
+	if tally.Sent != 1 || tally.Failed != 1 || !errors.Is(err, kafka.ErrTooLarge) || !strings.Contains(err.Error(), "the letter at 0@1 could not be sent (leave it out with: not id:") {
+		t.Errorf("%+v, %v", tally, err)
 	}
 }
 
