@@ -49,19 +49,7 @@ func (d *Desk) redrive(ctx context.Context, tx *sql.Tx, ids []string, reason str
 	if err != nil || len(lanes) == 0 {
 		return nil, err
 	}
-	rows, err := tx.QueryContext(ctx, askForRedrive, outbox.UUIDArray(ids), d.who, reason, string(encoded), services, lanes)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		asked = append(asked, id)
-	}
-	return asked, rows.Err()
+	return column(ctx, tx, askForRedrive, outbox.UUIDArray(ids), d.who, reason, string(encoded), services, lanes)
 }
 
 func lockLanesOf(ctx context.Context, tx *sql.Tx, ids []string) (services outbox.TextArray, lanes outbox.UUIDArray, err error) {
@@ -78,4 +66,21 @@ func lockLanesOf(ctx context.Context, tx *sql.Tx, ids []string) (services outbox
 		services, lanes = append(services, service), append(lanes, lane)
 	}
 	return services, lanes, rows.Err()
+}
+
+// column reads the answer of a query for one text in each row.
+func column(ctx context.Context, q querier, query string, args ...any) (list []string, err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		list = append(list, text)
+	}
+	return list, rows.Err()
 }

@@ -6,20 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"millrace/event"
 	"millrace/outbox"
 )
-
-// claim is a lane in a process's hands.
-type claim struct {
-	// id is this claim's own: even the process that had the lane before has another one.
-	id   string
-	lane string
-	// order is whose row bears the lane's mark; empty for a message without an order.
-	order event.OrderID
-	// since is when the lease began, or a little earlier.
-	since time.Time
-}
 
 // run looks for lanes that are due, and has them go on, until the redriver is closed.
 func (r *Redriver) run() {
@@ -55,7 +43,7 @@ func (r *Redriver) giveBack() {
 const claimLanes = `WITH due AS MATERIALIZED (
 	SELECT lane FROM deadletter.lanes WHERE service = $1 AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
 	ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-UPDATE deadletter.lanes t SET holder = gen_random_uuid(), lease_until = now() + $3::bigint * interval '1 millisecond'
+UPDATE deadletter.lanes t SET holder = gen_random_uuid(), lease_until = now() + $3::bigint * interval '1 millisecond', overruled = false
 FROM due WHERE t.service = $1 AND t.lane = due.lane RETURNING t.lane, coalesce(t.order_id::text, ''), t.holder`
 
 // claim takes lanes that are due, as many as there are places for, and has them go on.
@@ -67,19 +55,25 @@ func (r *Redriver) claim(ctx context.Context) (claimed int, err error) {
 	// A stop does not break off what the server may be doing: it would claim lanes that nobody knows of.
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
 	defer cancel()
+	if err := r.giveUp(limited); err != nil {
+		return 0, err
+	}
 	claims, next, err := r.claimed(limited, free)
 	if err != nil {
+		r.inDoubt = claims
 		return 0, err
 	}
 	for _, c := range claims {
 		head := next[c.lane]
 		r.places <- struct{}{}
+		r.take(c)
 		r.running.Go(func() {
 			defer r.giveBack()
+			defer r.leave(c)
 			if head == nil || head.Status == New {
 				// Nothing to try, it seems. To leave the lane takes a look under its lock: somebody may be asking just now.
 				var err error
-				if head, err = r.parking.settleHead(ctx, &c, nil, Outcome{}); err != nil {
+				if head, err = r.parking.settleHead(ctx, c, nil, Outcome{}); err != nil {
 					r.log.Warn("a lane cannot be left; its lease ends", "service", r.parking.service, "lane", c.lane, "error", err)
 					return
 				}
@@ -90,9 +84,24 @@ func (r *Redriver) claim(ctx context.Context) (claimed int, err error) {
 	return len(claims), nil
 }
 
+// giveUp releases lanes whose claim may have been committed though no answer came: nobody here is at them, and
+// everybody would wait for the end of their lease.
+func (r *Redriver) giveUp(ctx context.Context) error {
+	if len(r.inDoubt) == 0 {
+		return nil
+	}
+	lanes, holders := lanesOf(r.inDoubt)
+	if _, err := r.parking.db.ExecContext(ctx, releaseClaims, r.parking.service, lanes, holders); err != nil {
+		return fmt.Errorf("release %d lanes of %s: %w", len(lanes), r.parking.service, err)
+	}
+	r.inDoubt = nil
+	return nil
+}
+
 // claimed claims lanes, and returns what is at their heads. That is looked up under the locks of the lanes: what
-// came to lie in a lane that was lost and made anew must not be taken for the head it had.
-func (r *Redriver) claimed(ctx context.Context, limit int) (claims []claim, next map[string]*Letter, err error) {
+// came to lie in a lane that was lost and made anew must not be taken for the head it had. With an error, the claims are
+// those that may have been committed nevertheless.
+func (r *Redriver) claimed(ctx context.Context, limit int) (claims []*claim, next map[string]*Letter, err error) {
 	tx, err := r.parking.db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("claim lanes of %s: %w", r.parking.service, err)
@@ -109,12 +118,12 @@ func (r *Redriver) claimed(ctx context.Context, limit int) (claims []claim, next
 		return nil, nil, err
 	}
 	if err := tx.Commit(); err != nil {
-		return nil, nil, fmt.Errorf("claim lanes of %s: %w", r.parking.service, err) // if it was written, the lease ends
+		return claims, nil, fmt.Errorf("claim lanes of %s: %w", r.parking.service, err)
 	}
 	return claims, next, nil
 }
 
-func (r *Redriver) claimIn(ctx context.Context, tx *sql.Tx, limit int) (claims []claim, err error) {
+func (r *Redriver) claimIn(ctx context.Context, tx *sql.Tx, limit int) (claims []*claim, err error) {
 	since := time.Now()
 	rows, err := tx.QueryContext(ctx, claimLanes, r.parking.service, limit, r.parking.lease.Milliseconds())
 	if err != nil {
@@ -122,7 +131,7 @@ func (r *Redriver) claimIn(ctx context.Context, tx *sql.Tx, limit int) (claims [
 	}
 	defer rows.Close()
 	for rows.Next() {
-		c := claim{since: since}
+		c := &claim{since: since}
 		if err := rows.Scan(&c.lane, &c.order, &c.id); err != nil {
 			return nil, fmt.Errorf("claim lanes of %s: %w", r.parking.service, err)
 		}

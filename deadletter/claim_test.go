@@ -41,6 +41,7 @@ func TestWhoStoodStillDoesNotSettle(t *testing.T) {
 			if asked, err := zombie.desk().Redrive(t.Context(), []string{m[0].ID}, "again"); err != nil || len(asked) != 1 {
 				t.Fatalf("asked for %v, %v", asked, err)
 			}
+			standsStill(t, db, "zombie")
 			zombie.start(t)
 			<-frozen
 			zombie.redriver.stop() // it must not be its own successor here
@@ -177,7 +178,7 @@ END $$`,
 	}
 	var both sync.WaitGroup
 	both.Go(func() {
-		if _, err := r.parking.settleHead(t.Context(), &claims[0], heads[claims[0].lane], Outcome{Attempts: 1}); err != nil {
+		if _, err := r.parking.settleHead(t.Context(), claims[0], heads[claims[0].lane], Outcome{Attempts: 1}); err != nil {
 			t.Error(err)
 		}
 	})

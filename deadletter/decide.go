@@ -84,9 +84,9 @@ func (d *Desk) Restore(ctx context.Context, id, reason string) error {
 			marked[id] = true
 		}
 		// A lane that is there goes on as it would have, and finds this letter when it comes to it. Whoever is at it may have
-		// found the message dropped: what it says does not count any more, and nobody else begins before its lease is over.
-		if _, err := tx.ExecContext(ctx, `INSERT INTO deadletter.lanes (service, lane, order_id) VALUES ($1, $2, nullif($3, '')::uuid)
-ON CONFLICT (service, lane) DO UPDATE SET holder = NULL`, l.Service, l.lane(), string(l.marks())); err != nil {
+		// found the message dropped: what it says does not count any more. It looks again when it is done with its attempt.
+		if _, err := tx.ExecContext(ctx, `INSERT INTO deadletter.lanes AS t (service, lane, order_id) VALUES ($1, $2, nullif($3, '')::uuid)
+ON CONFLICT (service, lane) DO UPDATE SET overruled = t.holder IS NOT NULL`, l.Service, l.lane(), string(l.marks())); err != nil {
 			return fmt.Errorf("letter %s: %w", id, err)
 		}
 		if l.ErrorType == "" { // it was only parked

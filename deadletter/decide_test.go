@@ -189,7 +189,7 @@ func TestDecidedWhileInHand(t *testing.T) {
 					<-goOn
 					return update()
 				}, Options{})
-				r.parking.lease = 2 * time.Second // what was restored waits for the end of it
+				r.parking.lease = time.Hour // nobody waits for the end of it
 				order := newOrder()
 				m := messages(order, 2)
 				r.must(t, New, m[0])
@@ -224,6 +224,39 @@ func TestDecidedWhileInHand(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A message that is dropped while it fails again stays dropped: the topic of the letters is not told that it failed.
+func TestWhatWasDroppedHasNotFailedAgain(t *testing.T) {
+	db := database(t)
+	inHand, goOn := make(chan struct{}), make(chan struct{})
+	r := newReplica(t, db, "replica", func(_ context.Context, l Letter, redriven bool, update func() error) error {
+		switch {
+		case !redriven:
+			return errors.New("boom")
+		case string(l.Payload) == "0":
+			close(inHand)
+			<-goOn
+			return errors.New("boom")
+		}
+		return update()
+	}, Options{})
+	m := messages(newOrder(), 2)
+	r.must(t, New, m[0])
+	r.must(t, Parked, m[1])
+	r.start(t)
+	if _, err := r.desk().Redrive(t.Context(), []string{m[0].ID}, "again"); err != nil {
+		t.Fatal(err)
+	}
+	<-inHand
+	if err := r.desk().Drop(t.Context(), m[0].ID, "dropped"); err != nil {
+		t.Fatal(err)
+	}
+	close(goOn)
+	settled(t, db)
+	if n := number(t, db, "SELECT count(*) FROM millrace.outbox"); n != 1 {
+		t.Errorf("%d copies, want the one of its first failure", n)
 	}
 }
 

@@ -2,7 +2,6 @@ package deadletter
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -21,95 +20,159 @@ type Pace struct {
 }
 
 const (
-	// lookEvery is how often a redrive looks how far it has come.
-	lookEvery = 200 * time.Millisecond
-	// lookShare bounds what the looks cost: a pause is so many times as long as the look before it.
-	lookShare = 5
-	// mostAsked is how many letters are asked for at most, before outcomes are seen: what can still go
-	// wrong when the first ones fail.
-	mostAsked = 1000
+	// mostAsked is how many letters are under way at most: enough to keep a few replicas busy between two looks, and what
+	// can still go wrong when the first ones fail.
+	mostAsked = 2000
+	// refill is the part of what may be under way that is asked for at a time: each asking is a transaction.
+	refill = 4
+	// soonestLook and latestLook bound the pause between looks at what became of the letters under way: the more nothing
+	// comes of them, the longer.
+	soonestLook = 10 * time.Millisecond
+	latestLook  = 200 * time.Millisecond
+	// recountEvery is how often all letters of a redrive are counted: somebody else may be driving it too. recountShare bounds
+	// what that costs: a pause is so many times as long as the count before it.
+	recountEvery = time.Second
+	recountShare = 20
+	// rateBurst is the time whose letters may be asked for at once where there is a rate.
+	rateBurst = 200 * time.Millisecond
 )
 
-// Drive asks for the letters of a redrive: one first, and when it got through, twice as many each time, up to
-// mostAsked at once. It tells progress how far it has come, and returns when all have an outcome, when too many
-// failed, or when ctx ends; what was asked for then goes on nevertheless.
+// Drive asks for the letters of a redrive: one first, and when it got through, twice as many whenever as many as that
+// got through, up to mostAsked under way. It tells progress how far it has come, and returns when all have an
+// outcome, when too many failed, or when ctx ends; what was asked for then goes on nevertheless.
 func (d *Desk) Drive(ctx context.Context, r Redrive, pace Pace, progress func(Tally)) (t Tally, err error) {
-	limiter := rate.NewLimiter(rate.Inf, mostAsked)
+	if err := d.Begin(ctx, r.ID); err != nil {
+		return t, err
+	}
+	if t, err = d.tally(ctx, r.ID); err != nil {
+		return t, err
+	}
+	g := &driving{desk: d, redrive: r, pace: pace, first: t, Tally: t, window: 1, counted: time.Now()}
 	if pace.Rate > 0 {
-		limiter = rate.NewLimiter(rate.Limit(pace.Rate), max(int(pace.Rate*lookEvery.Seconds()), 1))
+		g.limiter = rate.NewLimiter(rate.Limit(pace.Rate), max(int(pace.Rate*rateBurst.Seconds()), 1))
 	}
-	before, err := d.tally(ctx, r.ID)
-	if err != nil {
-		return before, err
-	}
-	first := before
-	for window := int64(1); ; {
-		looked := time.Now()
-		if t, err = d.tally(ctx, r.ID); err != nil {
-			return before, err
-		}
-		progress(t)
-		tooMany := t.Failed-first.Failed > pace.MaxFailures
-		if t.Asked == 0 && (tooMany || t.Waiting == 0) {
-			return t, nil
-		}
-		if t.Asked == 0 && t.Resolved > first.Resolved || t.Resolved-before.Resolved > window/2 {
-			window = min(2*window, mostAsked)
-		}
-		if !tooMany && t.Waiting > 0 {
-			n := int(min(window-t.Asked, t.Waiting))
-			for n > 0 && !limiter.AllowN(time.Now(), n) {
-				n /= 2
-			}
-			if n > 0 {
-				if err := d.ask(ctx, r, n); err != nil {
-					return t, err
-				}
+	pause := soonestLook
+	for {
+		progress(g.Tally)
+		if g.Asked <= 0 && (g.tooMany() || g.Waiting <= 0) {
+			if err := g.recount(ctx); err != nil || g.Asked == 0 && (g.tooMany() || g.Waiting == 0) {
+				return g.Tally, err
 			}
 		}
-		before = t
+		asked, err := g.ask(ctx)
+		if err != nil {
+			return g.Tally, err
+		}
+		if asked {
+			pause = soonestLook
+		}
 		select {
 		case <-ctx.Done():
-			return t, context.Cause(ctx)
-		case <-time.After(max(lookEvery, lookShare*time.Since(looked))):
+			return g.Tally, context.Cause(ctx)
+		case <-time.After(pause):
 		}
+		moved, took, err := g.look(ctx)
+		if err != nil {
+			return g.Tally, err
+		}
+		if pause = min(2*pause, latestLook); moved {
+			pause = soonestLook
+		}
+		pause = max(pause, took) // at most half of a connection's time
 	}
 }
 
-// ask asks for the next n letters.
-func (d *Desk) ask(ctx context.Context, r Redrive, n int) error {
-	tx, err := d.db.BeginTx(ctx, nil)
+// driving is a redrive under way.
+type driving struct {
+	desk    *Desk
+	redrive Redrive
+	pace    Pace
+	limiter *rate.Limiter // nil: there is no rate
+	first   Tally         // when it began
+	Tally
+	window  int64 // how many may be under way
+	through int64 // how many got through since it was widened
+	counted time.Time
+	resting time.Duration // until they are counted again
+}
+
+func (g *driving) tooMany() bool { return g.Failed-g.first.Failed > g.pace.MaxFailures }
+
+// look notes what became of the letters under way. moved tells that something did.
+func (g *driving) look(ctx context.Context) (moved bool, took time.Duration, err error) {
+	began := time.Now()
+	outcomes, err := g.desk.look(ctx, g.redrive.ID)
 	if err != nil {
-		return fmt.Errorf("redrive %s: %w", r.ID, err)
+		return false, 0, err
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	ids, err := nextLetters(ctx, tx, r.ID, n)
+	before := g.Resolved
+	for _, o := range outcomes {
+		g.note(o)
+	}
+	if g.through += g.Resolved - before; g.through >= g.window {
+		g.window, g.through = min(2*g.window, mostAsked), 0
+	}
+	took = time.Since(began)
+	if time.Since(g.counted) > recountEvery+g.resting {
+		err = g.recount(ctx)
+	}
+	return len(outcomes) > 0, took, err
+}
+
+// recount counts all: what was only added up leaves out what others did to the same redrive.
+func (g *driving) recount(ctx context.Context) (err error) {
+	began := time.Now()
+	g.Tally, err = g.desk.count(ctx, g.redrive.ID)
+	g.counted = time.Now()
+	g.resting = recountShare * time.Since(began)
+	return err
+}
+
+// ask asks for more, if there is room for a good part of what may be under way.
+func (g *driving) ask(ctx context.Context) (asked bool, err error) {
+	n := min(g.window-g.Asked, g.Waiting)
+	if g.tooMany() || n <= 0 || n < g.window/refill && n < g.Waiting {
+		return false, nil
+	}
+	if g.limiter != nil {
+		n = min(n, int64(g.limiter.Tokens()))
+		if n <= 0 || !g.limiter.AllowN(time.Now(), int(n)) {
+			return false, nil
+		}
+	}
+	taken, err := g.desk.ask(ctx, g.redrive, n)
 	if err != nil {
-		return fmt.Errorf("redrive %s: %w", r.ID, err)
+		return false, err
 	}
-	if _, err := d.redrive(ctx, tx, ids, r.Reason, map[string]string{"redrive": r.ID}); err != nil {
-		return fmt.Errorf("redrive %s: %w", r.ID, err)
+	g.Waiting -= taken
+	g.Asked += taken
+	if taken < n { // somebody else has taken them
+		err = g.recount(ctx)
 	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("redrive %s: %w", r.ID, err)
-	}
-	return nil
+	return true, err
 }
 
 // nextLetters takes the next n letters of a redrive.
-func nextLetters(ctx context.Context, tx *sql.Tx, redrive string, n int) (ids outbox.UUIDArray, err error) {
-	rows, err := tx.QueryContext(ctx, `UPDATE deadletter.redrive_letters SET outcome = 'asked' WHERE redrive_id = $1 AND n IN (
-	SELECT n FROM deadletter.redrive_letters WHERE redrive_id = $1 AND outcome IS NULL ORDER BY n LIMIT $2) RETURNING letter_id`, redrive, n)
+const nextLetters = `UPDATE deadletter.redrive_letters SET outcome = 'asked' WHERE redrive_id = $1 AND n IN (
+	SELECT n FROM deadletter.redrive_letters WHERE redrive_id = $1 AND outcome IS NULL ORDER BY n LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING letter_id`
+
+// ask asks for the next n letters, and returns how many there were.
+func (d *Desk) ask(ctx context.Context, r Redrive, n int64) (int64, error) {
+	fail := func(err error) (int64, error) { return 0, fmt.Errorf("redrive %s: %w", r.ID, err) }
+	tx, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, err
+		return fail(err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	ids, err := column(ctx, tx, nextLetters, r.ID, n)
+	if err != nil {
+		return fail(err)
 	}
-	return ids, rows.Err()
+	if _, err := d.redrive(ctx, tx, outbox.UUIDArray(ids), r.Reason, map[string]string{"redrive": r.ID}); err != nil {
+		return fail(err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fail(err)
+	}
+	return int64(len(ids)), nil
 }

@@ -2,7 +2,9 @@ package deadletter
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -137,5 +139,110 @@ func TestWhatFailsAgainHoldsTheRestOfItsOrder(t *testing.T) {
 	got := drive(t, r.desk(), freeze(t, r.desk(), ""), Pace{MaxFailures: 5})
 	if want := (Tally{Letters: 3, Failed: 1, Held: 2}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// One letter goes first; then more, but never more at once than got through before, and never more than mostAsked.
+func TestARedriveGoesOnAsLettersGetThrough(t *testing.T) {
+	db := database(t)
+	r := startReplica(t, db, never)
+	const letters = 3 * mostAsked / 2
+	seedLetters(t, db, letters)
+	var before Tally
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	got, err := r.desk().Drive(ctx, freeze(t, r.desk(), ""), Pace{}, func(now Tally) {
+		if asked := letters - now.Waiting; asked > 1 && now.Resolved == 0 || now.Asked > mostAsked || now.Asked > 2*now.Resolved+1 {
+			t.Errorf("%+v after %+v", now, before)
+		}
+		before = now
+	})
+	if want := (Tally{Letters: letters, Resolved: letters}); err != nil || got != want {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	settled(t, db)
+}
+
+// seedLetters writes that many letters of as many orders.
+func seedLetters(t *testing.T, db *sql.DB, n int) {
+	t.Helper()
+	for _, statement := range []string{
+		`INSERT INTO seen.rows (order_id, state, parked_at) SELECT gen_random_uuid(), '{}', now() FROM generate_series(1, $1)`,
+		`INSERT INTO deadletter.letters (id, service, consumer_group, handler, lane, order_id, message_id, topic, partition, kafka_offset, key, headers, payload, attempts, error_type, error, fingerprint,
+	first_failed_at, last_failed_at, version)
+SELECT gen_random_uuid(), 'seen', 'seen-service', 'seen/t', order_id, order_id, gen_random_uuid(), 't', 0, $1, convert_to(order_id::text, 'UTF8'), '{}', '0', 1, '', 'boom', 'f', now(), now(), 'b' FROM seen.rows`,
+		`INSERT INTO deadletter.lanes (service, lane, order_id) SELECT service, lane, lane FROM deadletter.letters WHERE $1 > 0`,
+	} {
+		if _, err := db.Exec(statement, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What another redrive, or a drop, has settled since is neither left of the first one nor failed in it.
+func TestARedriveKnowsWhatOthersSettled(t *testing.T) {
+	mend, fails := broken()
+	db := database(t)
+	r := startReplica(t, db, fails)
+	const letters = 10
+	var last Letter
+	for i := range letters {
+		last = letterFor(newOrder(), i)
+		r.must(t, New, last)
+	}
+	first := freeze(t, r.desk(), "")
+	if got, want := drive(t, r.desk(), first, Pace{}), (Tally{Letters: letters, Waiting: letters - 1, Failed: 1}); got != want {
+		t.Fatalf("%+v, want %+v", got, want)
+	}
+	mend()
+	if err := r.desk().Drop(t.Context(), last.ID, "a test order"); err != nil {
+		t.Fatal(err)
+	}
+	drive(t, r.desk(), freeze(t, r.desk(), "status:new"), Pace{})
+	want := Tally{Letters: letters, Gone: letters}
+	if found, err := r.desk().FindRedrive(t.Context(), first.ID); err != nil || found.Tally != want {
+		t.Errorf("%+v, %v; want %+v", found.Tally, err, want)
+	}
+	if got := drive(t, r.desk(), first, Pace{}); got != want {
+		t.Errorf("taken up again: %+v, want %+v", got, want)
+	}
+}
+
+// A selection that nobody agreed to is in no list, and can be forgotten; one that has begun cannot.
+func TestOnlyWhatHasBegunIsARedrive(t *testing.T) {
+	db := database(t)
+	r := newReplica(t, db, "replica", ifNot(func(string) error { return errors.New("boom") }), Options{})
+	r.must(t, New, letterFor(newOrder(), 0))
+	d := r.desk()
+	listed := func(want ...string) {
+		t.Helper()
+		list, err := d.Redrives(t.Context(), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range list {
+			got = append(got, r.ID)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("listed %v, want %v", got, want)
+		}
+	}
+	nothing, left, begun := freeze(t, d, "service:other"), freeze(t, d, ""), freeze(t, d, "")
+	listed()
+	if err := d.Begin(t.Context(), begun.ID); err != nil {
+		t.Fatal(err)
+	}
+	listed(begun.ID)
+	for _, r := range []Redrive{left, begun} {
+		if err := d.Discard(t.Context(), r.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed(begun.ID)
+	for _, r := range []Redrive{nothing, left} {
+		if found, err := d.FindRedrive(t.Context(), r.ID); err != nil || found.Tally.Letters != 0 {
+			t.Errorf("%+v, %v; want that it is forgotten", found, err)
+		}
 	}
 }

@@ -108,7 +108,7 @@ func TestRestoredUnderAnAttempt(t *testing.T) {
 	var mended, once atomic.Bool
 	entered, dropped, found, restored := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	r := newReplica(t, db, "replica", nil, Options{})
-	r.parking.lease = 2 * time.Second
+	r.parking.lease = time.Hour // nobody waits for the end of it
 	r.react = reactTo(m[0].ID, &mended, func(update func() error) error {
 		if !once.CompareAndSwap(false, true) {
 			return update()

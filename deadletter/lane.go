@@ -13,13 +13,15 @@ import (
 // a look at the head of a lane, and what is done about it, are one; and nobody waits in a circle.
 
 // lockLanesQuery waits for lanes that somebody else holds.
-const lockLanesQuery = `SELECT lane, coalesce(holder::text, ''), coalesce(lease_until > clock_timestamp(), false) FROM deadletter.lanes
+const lockLanesQuery = `SELECT lane, coalesce(holder::text, ''), coalesce(lease_until > clock_timestamp(), false), overruled FROM deadletter.lanes
 WHERE service = $1 AND lane = ANY($2::uuid[]) ORDER BY lane FOR UPDATE`
 
 // lockedLane is a lane that this transaction has locked.
 type lockedLane struct {
 	holder string // the claim it is under; empty if it is under none
 	leased bool   // the claim's lease is not over
+	// overruled: what whoever is at it says of the head does not count.
+	overruled bool
 }
 
 // lockLanes locks those lanes that exist.
@@ -33,7 +35,7 @@ func lockLanes(ctx context.Context, tx *sql.Tx, service string, lanes outbox.UUI
 	for rows.Next() {
 		var lane string
 		var l lockedLane
-		if err := rows.Scan(&lane, &l.holder, &l.leased); err != nil {
+		if err := rows.Scan(&lane, &l.holder, &l.leased, &l.overruled); err != nil {
 			return nil, fmt.Errorf("lock lanes of %s: %w", service, err)
 		}
 		locked[lane] = l
@@ -51,9 +53,9 @@ func (l *Letter) marks() event.OrderID {
 
 const (
 	endLane  = `DELETE FROM deadletter.lanes WHERE service = $1 AND lane = ANY($2::uuid[])`
-	stopLane = `UPDATE deadletter.lanes SET due_at = NULL, holder = NULL, lease_until = NULL WHERE service = $1 AND lane = ANY($2::uuid[])`
+	stopLane = `UPDATE deadletter.lanes SET due_at = NULL, holder = NULL, lease_until = NULL, overruled = false WHERE service = $1 AND lane = ANY($2::uuid[])`
 	// renewLane is for lanes that go on.
-	renewLane = `UPDATE deadletter.lanes SET lease_until = clock_timestamp() + $3::bigint * interval '1 millisecond' WHERE service = $1 AND lane = ANY($2::uuid[])`
+	renewLane = `UPDATE deadletter.lanes SET lease_until = clock_timestamp() + $3::bigint * interval '1 millisecond', overruled = false WHERE service = $1 AND lane = ANY($2::uuid[])`
 	// wakeLane has a lane go on as soon as whoever is at it lets go.
 	wakeLane = `UPDATE deadletter.lanes SET due_at = clock_timestamp() WHERE service = $1 AND lane = ANY($2::uuid[])`
 )

@@ -48,20 +48,12 @@ func doneIDs(ctx context.Context, q querier, marks *outbox.Marks, list []*Letter
 
 // texted is the set of what a query returns.
 func texted(ctx context.Context, q querier, query string, args ...any) (map[string]bool, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
+	list, err := column(ctx, q, query, args...)
+	set := make(map[string]bool, len(list))
+	for _, text := range list {
+		set[text] = true
 	}
-	defer rows.Close()
-	set := map[string]bool{}
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		set[id] = true
-	}
-	return set, rows.Err()
+	return set, err
 }
 
 // Missing are those of the messages that are neither in the index nor processed. What is true of them may change

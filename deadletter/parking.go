@@ -46,6 +46,8 @@ type Parking struct {
 const (
 	// maxBatch bounds one transaction: a flood of letters, or the end of one, is written in few.
 	maxBatch = 200
+	// maxSettled is the same for outcomes, which are a few words each.
+	maxSettled = 500
 	// writeLimit bounds one transaction, in which rows of the outbox appear: the relay relies on no
 	// transaction of ours being longer.
 	writeLimit = 5 * time.Second
@@ -76,7 +78,7 @@ func NewParking(db *sql.DB, service string, marks *outbox.Marks, wake func(), op
 	p.appends = groupcommit.New(maxBatch, writeLimit, func(ctx context.Context, batch []*entry) error {
 		return bisected(ctx, batch, func(e *entry) *member { return &e.member }, p.append)
 	})
-	p.settles = groupcommit.New(maxBatch, writeLimit, func(ctx context.Context, batch []*settlement) error {
+	p.settles = groupcommit.New(maxSettled, writeLimit, func(ctx context.Context, batch []*settlement) error {
 		return bisected(ctx, batch, func(s *settlement) *member { return &s.member }, p.settle)
 	})
 	return p

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"millrace/outbox"
 )
@@ -18,20 +19,11 @@ func knownLetters(ctx context.Context, tx *sql.Tx, batch []*entry) (map[string]b
 	for i, e := range batch {
 		ids[i] = e.letter.ID
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT id FROM deadletter.letters WHERE id = ANY($1::uuid[])", ids)
+	known, err := texted(ctx, tx, "SELECT id FROM deadletter.letters WHERE id = ANY($1::uuid[])", ids)
 	if err != nil {
 		return nil, fmt.Errorf("look for letters: %w", err)
 	}
-	defer rows.Close()
-	known := map[string]bool{}
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("look for letters: %w", err)
-		}
-		known[id] = true
-	}
-	return known, rows.Err()
+	return known, nil
 }
 
 // appendWrite is what one transaction writes.
@@ -59,18 +51,18 @@ const insertLetters = `INSERT INTO deadletter.letters
 SELECT d.id, $1, d.consumer_group, d.handler, coalesce(d.order_id, d.id), d.order_id, d.message_id, d.correlation_id, d.topic, d.partition, d.kafka_offset,
  CASE WHEN d.has_key THEN d.key END, d.headers, d.payload,
  d.attempts, d.error_type, d.error, d.fingerprint, d.first_failed_at, d.last_failed_at, d.version, d.status,
- CASE WHEN d.status = 'retrying' THEN d.retry_at END, d.published_at
+ CASE WHEN d.status = 'retrying' THEN clock_timestamp() + d.retry_ms * interval '1 millisecond' END, d.published_at
 FROM (SELECT id, consumer_group, handler, nullif(order_id, '')::uuid AS order_id, message_id, correlation_id, topic, partition, kafka_offset, has_key, key, headers, payload,
- attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, status, retry_at, published_at, n
+ attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, status, retry_ms, published_at, n
  FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::boolean[], $12::bytea[], $13::json[], $14::bytea[],
-  $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::text[], $22::text[], $23::timestamptz[], $24::timestamptz[])
+  $15::bigint[], $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::text[], $22::text[], $23::bigint[], $24::timestamptz[])
  WITH ORDINALITY AS u(id, consumer_group, handler, order_id, message_id, correlation_id, topic, partition, kafka_offset, has_key, key, headers, payload,
-  attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, status, retry_at, published_at, n)) AS d
+  attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, status, retry_ms, published_at, n)) AS d
 ORDER BY d.n ON CONFLICT (id) DO NOTHING`
 
 const insertLanes = `INSERT INTO deadletter.lanes (service, lane, order_id, due_at)
-SELECT $1, d.lane, nullif(d.order_id, '')::uuid, CASE WHEN d.due THEN d.due_at END
-FROM unnest($2::uuid[], $3::text[], $4::boolean[], $5::timestamptz[]) AS d(lane, order_id, due, due_at)
+SELECT $1, d.lane, nullif(d.order_id, '')::uuid, CASE WHEN d.due THEN clock_timestamp() + d.ms * interval '1 millisecond' END
+FROM unnest($2::uuid[], $3::text[], $4::boolean[], $5::bigint[]) AS d(lane, order_id, due, ms)
 ON CONFLICT (service, lane) DO NOTHING`
 
 func (w *appendWrite) run(ctx context.Context, tx *sql.Tx, service string) error {
@@ -92,12 +84,12 @@ func (w *appendWrite) run(ctx context.Context, tx *sql.Tx, service string) error
 		var lanes outbox.UUIDArray
 		var orders outbox.TextArray
 		var due outbox.BooleanArray
-		var at outbox.TimestamptzArray
+		var in outbox.BigintArray
 		for _, l := range w.lanes {
 			lanes, orders = append(lanes, l.lane()), append(orders, l.OrderID)
-			due, at = append(due, l.Status == Retrying), append(at, l.RetryAt)
+			due, in = append(due, l.Status == Retrying), append(in, l.retryIn())
 		}
-		if _, err := tx.ExecContext(ctx, insertLanes, service, lanes, orders, due, at); err != nil {
+		if _, err := tx.ExecContext(ctx, insertLanes, service, lanes, orders, due, in); err != nil {
 			return fmt.Errorf("write %d lanes of %s: %w", len(lanes), service, err)
 		}
 	}
@@ -119,7 +111,8 @@ func letterArgs(service string, letters []*Letter, status []Status) ([]any, erro
 		keys, payloads                           = make(outbox.ByteaArray, n), make(outbox.ByteaArray, n)
 		headers                                  = make(outbox.JSONArray, n)
 		types, errs, prints, versions, states    = texts(n), texts(n), texts(n), texts(n), texts(n)
-		first, last, retry, published            = times(n), times(n), times(n), times(n)
+		first, last, published                   = times(n), times(n), times(n)
+		retry                                    = make(outbox.BigintArray, n)
 	)
 	for i, l := range letters {
 		encoded, err := l.headersJSON()
@@ -128,7 +121,7 @@ func letterArgs(service string, letters []*Letter, status []Status) ([]any, erro
 		}
 		ids[i], groups[i], handlers[i], orders[i], messages[i], corr[i], topics[i] = l.ID, l.Group, l.Handler, l.OrderID, l.MessageID, l.CorrelationID, l.Topic
 		partitions[i], offsets[i], hasKey[i], keys[i], headers[i], payloads[i] = int64(l.Partition), l.Offset, l.Key != nil, l.Key, encoded, l.Payload
-		states[i], retry[i], published[i] = string(status[i]), l.RetryAt, l.PublishedAt
+		states[i], retry[i], published[i] = string(status[i]), l.retryIn(), l.PublishedAt
 		if year := l.PublishedAt.UTC().Year(); year < firstYear || year > lastYear { // the producer's clock, or not even that
 			published[i] = l.FirstFailed
 		}
@@ -141,6 +134,10 @@ func letterArgs(service string, letters []*Letter, status []Status) ([]any, erro
 	return []any{service, ids, groups, handlers, orders, messages, corr, topics, partitions, offsets, hasKey, keys, headers, payloads,
 		attempts, types, errs, prints, first, last, versions, states, retry, published}, nil
 }
+
+// retryIn is how long it is until a message is tried again, in milliseconds. When that is, is a matter of the database's
+// clock: who is to try it goes by that one.
+func (l *Letter) retryIn() int64 { return time.Until(l.RetryAt).Milliseconds() }
 
 func texts(n int) outbox.TextArray        { return make(outbox.TextArray, n) }
 func times(n int) outbox.TimestamptzArray { return make(outbox.TimestamptzArray, n) }

@@ -35,11 +35,16 @@ type Tally struct {
 	// Held wait, asked for, behind a letter of their order that was not asked for, or failed again. They go on by
 	// themselves when that one is redriven or dropped.
 	Held int64 `json:"held"`
-	Gone int64 `json:"gone"` // settled by somebody else meanwhile
+	// Gone are settled otherwise: dropped, or redriven by somebody else before it was their turn or after they had failed.
+	Gone int64 `json:"gone"`
 }
 
+// Left is how many have no outcome yet.
+func (t Tally) Left() int64 { return t.Waiting + t.Asked }
+
 // Freeze notes the letters that meet a filter and wait for somebody, the oldest first, as a redrive. text is the
-// filter as it was typed.
+// filter as it was typed. It has not begun before Begin or Drive; Discard has it forgotten. Where no letter is chosen,
+// nothing is noted.
 func (d *Desk) Freeze(ctx context.Context, f filter.Condition, text, reason string) (Redrive, error) {
 	return d.FreezeAs(ctx, uuid.NewString(), f, text, reason)
 }
@@ -65,11 +70,30 @@ SELECT $%d::uuid, row_number() OVER (ORDER BY position), id FROM deadletter.lett
 	if r.Tally.Letters, err = result.RowsAffected(); err != nil {
 		return r, fmt.Errorf("note what to redrive: %w", err)
 	}
-	r.Tally.Waiting = r.Tally.Letters
+	if r.Tally.Waiting = r.Tally.Letters; r.Tally.Letters == 0 {
+		return r, nil // nothing is noted
+	}
 	if err := tx.Commit(); err != nil {
 		return r, fmt.Errorf("note what to redrive: %w", err)
 	}
 	return r, nil
+}
+
+// Begin notes that somebody agreed to a redrive: from now on Redrives lists it, and whatever ends it, it can be taken up
+// again.
+func (d *Desk) Begin(ctx context.Context, id string) error {
+	if _, err := d.db.ExecContext(ctx, "UPDATE deadletter.redrives SET begun_at = now() WHERE id = $1 AND begun_at IS NULL", id); err != nil {
+		return fmt.Errorf("begin redrive %s: %w", id, err)
+	}
+	return nil
+}
+
+// Discard forgets a redrive that has not begun. One that has stays as it is.
+func (d *Desk) Discard(ctx context.Context, id string) error {
+	if _, err := d.db.ExecContext(ctx, "DELETE FROM deadletter.redrives WHERE id = $1 AND begun_at IS NULL", id); err != nil {
+		return fmt.Errorf("forget redrive %s: %w", id, err)
+	}
+	return nil
 }
 
 // Add adds another tally, of another database.
@@ -96,31 +120,4 @@ func (d *Desk) FindRedrive(ctx context.Context, id string) (Redrive, error) {
 	var err error
 	r.Tally, err = d.tally(ctx, id)
 	return r, err
-}
-
-// The outcomes of a redrive's letters. A letter that was only put aside to be tried again is removed once it was processed.
-const (
-	noteOutcomes = `UPDATE deadletter.redrive_letters r SET outcome = CASE l.status WHEN 'resolved' THEN
-	CASE (SELECT s.detail ->> 'changed' FROM deadletter.steps s WHERE s.letter_id = l.id AND s.action = 'resolved' ORDER BY s.id DESC LIMIT 1) WHEN 'false' THEN 'unchanged' ELSE 'resolved' END
-	WHEN 'new' THEN 'failed' ELSE 'gone' END
-FROM deadletter.letters l WHERE r.redrive_id = $1 AND r.outcome IN ('asked', 'held') AND l.id = r.letter_id AND l.status NOT IN ('redriving', 'retrying')`
-	noteRemoved = `UPDATE deadletter.redrive_letters r SET outcome = 'resolved'
-WHERE r.redrive_id = $1 AND r.outcome IN ('asked', 'held') AND NOT EXISTS (SELECT FROM deadletter.letters l WHERE l.id = r.letter_id)`
-	noteHeld = `UPDATE deadletter.redrive_letters r SET outcome = 'held'
-FROM deadletter.letters l WHERE r.redrive_id = $1 AND r.outcome = 'asked' AND l.id = r.letter_id AND l.status = 'redriving'
-  AND (SELECT h.status FROM deadletter.letters h WHERE h.service = l.service AND h.lane = l.lane AND h.status IN ('parked', 'retrying', 'new', 'redriving') ORDER BY h.position LIMIT 1) = 'new'`
-	countOutcomes = `SELECT ` + tallyColumns + ` FROM deadletter.redrive_letters r WHERE redrive_id = $1`
-)
-
-// tally looks what became of the letters that were asked for, and counts.
-func (d *Desk) tally(ctx context.Context, id string) (t Tally, err error) {
-	for _, note := range []string{noteOutcomes, noteRemoved, noteHeld} {
-		if _, err := d.db.ExecContext(ctx, note, id); err != nil {
-			return t, fmt.Errorf("redrive %s: %w", id, err)
-		}
-	}
-	if err := d.db.QueryRowContext(ctx, countOutcomes, id).Scan(t.targets()...); err != nil {
-		return t, fmt.Errorf("redrive %s: %w", id, err)
-	}
-	return t, nil
 }

@@ -17,14 +17,6 @@ type Share struct {
 	Tally
 }
 
-// tallyColumns are what a Tally is read from.
-const tallyColumns = `count(*), count(*) FILTER (WHERE r.outcome IS NULL), count(*) FILTER (WHERE r.outcome = 'asked'), count(*) FILTER (WHERE r.outcome IN ('resolved', 'unchanged')),
- count(*) FILTER (WHERE r.outcome = 'unchanged'), count(*) FILTER (WHERE r.outcome = 'failed'), count(*) FILTER (WHERE r.outcome = 'held'), count(*) FILTER (WHERE r.outcome = 'gone')`
-
-func (t *Tally) targets() []any {
-	return []any{&t.Letters, &t.Waiting, &t.Asked, &t.Resolved, &t.Unchanged, &t.Failed, &t.Held, &t.Gone}
-}
-
 // Shares is what a redrive consists of, and how far each part has come; the largest first. Outcomes are those that were
 // noted by the last look of Drive or FindRedrive.
 func (d *Desk) Shares(ctx context.Context, id string) (list []Share, err error) {
@@ -53,10 +45,10 @@ func (d *Desk) First(ctx context.Context, id string, limit int) ([]*Letter, erro
 	return list, nil
 }
 
-// Redrives are the last ones, the youngest first, as far as they had come when somebody last looked.
+// Redrives are the last ones that have begun, the youngest first, as far as they had come when somebody last looked.
 func (d *Desk) Redrives(ctx context.Context, limit int) (list []Redrive, err error) {
 	rows, err := d.db.QueryContext(ctx, `SELECT x.id, x.who, x.reason, x.selection, x.created_at, t.*
-FROM (SELECT * FROM deadletter.redrives ORDER BY created_at DESC LIMIT $1) AS x
+FROM (SELECT * FROM deadletter.redrives WHERE begun_at IS NOT NULL ORDER BY created_at DESC LIMIT $1) AS x
 CROSS JOIN LATERAL (SELECT `+tallyColumns+` FROM deadletter.redrive_letters r WHERE r.redrive_id = x.id) AS t ORDER BY x.created_at DESC`, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list redrives: %w", err)

@@ -18,17 +18,14 @@ const (
 	// more are likely.
 	redrivePoll = 500 * time.Millisecond
 	busyPoll    = 20 * time.Millisecond
-	// redriveLease is how long a lane is one process's. Each message of it takes a new one.
-	redriveLease = 30 * time.Second
-	// leaseShare is the part of a lease in which a message has to be done: the rest is for noting what became of it.
-	leaseShare = 2
-	// unfinishedPause is how soon a message is tried again that was not finished in that time.
+	// unfinishedPause is how soon a message is tried again that was not finished.
 	unfinishedPause = time.Second
 	// strangerPause is how soon a message is looked at again whose topic nobody here has subscribed to: another
 	// release may know it.
 	strangerPause = 30 * time.Second
-	// maxLanes is how many lanes go on at once: as many as make the store's batches large.
-	maxLanes = 128
+	// maxLanes is how many lanes go on at once, with one message of each in memory: as many as make the batches of the store
+	// and of the outcomes large. What a batch costs is mostly its commit.
+	maxLanes = 512
 )
 
 // Redriver is the subscriber of one service's parked messages: those of each order in the order they
@@ -38,9 +35,9 @@ const (
 // A message is settled by what Settle says of it while it is handled; one that is only acknowledged is
 // tried again later.
 //
-// What is not promised: that no two processes ever handle the same message at once. One that stood still for longer than
-// its lease may come back in the middle of it. Its effect goes through the store, which lets a message take effect
-// once, and what it says of the lane does not count any more.
+// A lane's lease is renewed while its message is handled, however long that takes. What is not promised: that no two
+// processes ever handle the same message at once. One that stood still for longer than its lease may come back in the
+// middle of it. Its context has ended then: the store takes nothing from it, and what it says of the lane does not count.
 type Redriver struct {
 	parking *Parking
 	log     *slog.Logger
@@ -48,11 +45,17 @@ type Redriver struct {
 	mu      sync.Mutex
 	topics  map[string]*subscription
 	started bool
+	inHand  map[*claim]struct{}
 	stop    context.CancelFunc
 	stopped context.Context
 	running sync.WaitGroup
 	places  chan struct{}
 	freed   chan struct{} // capacity 1: a place was given back
+	inDoubt []*claim      // of run alone: they may have been committed, and nobody is at their lanes
+
+	renewing  sync.WaitGroup
+	renewals  context.Context // until the last message is handled
+	endRenews context.CancelFunc
 }
 
 type subscription struct {
@@ -64,8 +67,9 @@ var _ message.Subscriber = (*Redriver)(nil)
 
 // NewRedriver returns the subscriber of what p has put aside. Close ends it.
 func NewRedriver(p *Parking, log *slog.Logger) *Redriver {
-	r := &Redriver{parking: p, log: log, topics: map[string]*subscription{}, places: make(chan struct{}, maxLanes), freed: make(chan struct{}, 1)}
+	r := &Redriver{parking: p, log: log, topics: map[string]*subscription{}, inHand: map[*claim]struct{}{}, places: make(chan struct{}, maxLanes), freed: make(chan struct{}, 1)}
 	r.stopped, r.stop = context.WithCancel(context.Background())
+	r.renewals, r.endRenews = context.WithCancel(context.Background())
 	return r
 }
 
@@ -85,6 +89,7 @@ func (r *Redriver) Subscribe(ctx context.Context, topic string) (<-chan *message
 	if !r.started {
 		r.started = true
 		r.running.Go(r.run)
+		r.renewing.Go(func() { r.renew(r.renewals) })
 	}
 	return s.messages, nil
 }
@@ -93,6 +98,8 @@ func (r *Redriver) Subscribe(ctx context.Context, topic string) (<-chan *message
 func (r *Redriver) Close() error {
 	r.stop()
 	r.running.Wait()
+	r.endRenews()
+	r.renewing.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.topics {
@@ -103,13 +110,13 @@ func (r *Redriver) Close() error {
 }
 
 // goOn works through a lane until it ends, waits, or belongs to somebody else.
-func (r *Redriver) goOn(ctx context.Context, c claim, head *Letter) {
+func (r *Redriver) goOn(ctx context.Context, c *claim, head *Letter) {
 	for head != nil {
 		o := r.one(ctx, c, head)
 		if o.Final && o.Err != nil {
 			r.log.Error("a redriven message failed again", "service", head.Service, "topic", head.Topic, "order_id", head.OrderID, "letter", head.ID, "error", o.Err)
 		}
-		next, err := r.parking.settleHead(ctx, &c, head, o)
+		next, err := r.parking.settleHead(ctx, c, head, o)
 		if err != nil {
 			r.log.Warn("what became of a redriven message could not be noted; it is tried again, and found processed if it was",
 				"service", r.parking.service, "letter", head.ID, "error", err)
@@ -125,7 +132,7 @@ var (
 
 // one hands over a lane's head, and waits for what becomes of it. A stop lets a message finish that is being handled, and
 // no other one begin.
-func (r *Redriver) one(ctx context.Context, c claim, head *Letter) Outcome {
+func (r *Redriver) one(ctx context.Context, c *claim, head *Letter) Outcome {
 	if ctx.Err() != nil {
 		return Outcome{Err: errUnfinished}
 	}
@@ -135,8 +142,8 @@ func (r *Redriver) one(ctx context.Context, c claim, head *Letter) Outcome {
 	if s == nil {
 		return Outcome{Err: errStranger, RetryIn: strangerPause}
 	}
-	handled, cancel := context.WithDeadline(context.WithoutCancel(s.ctx), c.since.Add(r.parking.lease/leaseShare))
-	defer cancel()
+	handled, stop := c.guarded(context.WithoutCancel(s.ctx), r.parking.lease)
+	defer stop()
 	a := &attempt{letter: *head}
 	msg := message.NewMessage(head.MessageID, head.Payload)
 	msg.Metadata = message.Metadata(head.Original())
@@ -144,7 +151,7 @@ func (r *Redriver) one(ctx context.Context, c claim, head *Letter) Outcome {
 		Topic: head.Topic, Partition: head.Partition, Offset: head.Offset, Key: head.Key, Group: head.Group, Attempt: 1, Time: head.PublishedAt,
 	}), a))
 	select {
-	case <-handled.Done(): // there are too many before it, or the process stood still
+	case <-handled.Done(): // the process stood still
 		return Outcome{Err: errUnfinished, RetryIn: unfinishedPause}
 	default:
 	}

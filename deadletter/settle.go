@@ -37,12 +37,16 @@ func (o Outcome) inVain() bool { return o.Attempts > 0 || errors.Is(o.Err, errSt
 // settlement is what became of a lane's head when it was tried.
 type settlement struct {
 	member
-	claim   claim
+	claim   *claim
 	head    *Letter // nil: nothing was tried, only what comes next is to be found out
 	outcome Outcome
 	next    *Letter // what comes next in the lane, if it may be tried now
 	lost    bool    // the lane is somebody else's: the outcome does not count
+	void    bool    // the outcome does not count, because somebody restored a message meanwhile; the lane is still this claim's
 }
+
+// tried tells whether there is an outcome that counts.
+func (s *settlement) tried() bool { return s.head != nil && !s.void }
 
 // settle notes a batch of outcomes. Those of lanes that are not under their claim any more are forgotten: what was
 // done is found processed by whoever has the lane now.
@@ -55,7 +59,7 @@ func (p *Parking) settle(ctx context.Context, batch []*settlement) error {
 			ids = append(ids, s.claim.order)
 		}
 	}
-	var failed bool
+	var copies bool
 	err := p.marks.TryHold(ctx, ids, func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error {
 		locked, err := lockLanes(ctx, tx, p.service, lanes)
 		if err != nil {
@@ -64,7 +68,7 @@ func (p *Parking) settle(ctx context.Context, batch []*settlement) error {
 		var w settleWrite
 		var mine []*settlement
 		for _, s := range batch {
-			s.member, s.next, s.lost = member{}, nil, false
+			s.member, s.next, s.lost, s.void = member{}, nil, false, locked[s.claim.lane].overruled
 			_, got := marked[s.claim.order]
 			switch {
 			case s.claim.order != "" && !got:
@@ -76,13 +80,12 @@ func (p *Parking) settle(ctx context.Context, batch []*settlement) error {
 				w.add(s)
 			}
 		}
-		failed = len(w.failed) > 0
-		if err := w.run(ctx, tx, p.service); err != nil {
+		if copies, err = w.run(ctx, tx, p.service); err != nil {
 			return err
 		}
 		return p.goOn(ctx, tx, mine, w.passed, marked)
 	})
-	if err == nil && failed {
+	if err == nil && copies {
 		p.wake()
 	}
 	return err
@@ -96,7 +99,7 @@ func (p *Parking) goOn(ctx context.Context, tx *sql.Tx, mine []*settlement, pass
 	}
 	var ended, waiting, going outbox.UUIDArray
 	for _, s := range mine {
-		if s.head != nil && !s.outcome.ends() {
+		if s.tried() && !s.outcome.ends() {
 			continue
 		}
 		switch head := next[s.claim.lane]; {
@@ -131,7 +134,7 @@ const (
 // now, and then the lane is leased anew; nil if the lane has come to its end, or waits, or is somebody else's. While the
 // database cannot be reached it tries again, until keep ends or the lane's lease does.
 func (p *Parking) settleHead(keep context.Context, c *claim, head *Letter, o Outcome) (*Letter, error) {
-	s := &settlement{claim: *c, head: head, outcome: o}
+	s := &settlement{claim: c, head: head, outcome: o}
 	for pause := settlePause; ; pause = min(2*pause, longestSettlePause) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(keep), writeLimit)
@@ -142,12 +145,12 @@ func (p *Parking) settleHead(keep context.Context, c *claim, head *Letter, o Out
 			p.watch.log.Warn("a lane is not under this claim any more: whoever has it now decides", "service", p.service, "order_id", c.order, "lane", c.lane)
 			return nil, nil
 		case err == nil:
-			c.since = began
+			c.renewed(began)
 			return s.next, nil
-		case outbox.IsRefused(err) || keep.Err() != nil || time.Since(c.since) > p.lease:
+		case outbox.IsRefused(err) || keep.Err() != nil || c.age() > p.lease:
 			return nil, err
 		}
-		s = &settlement{claim: *c, head: head, outcome: o} // the batch may be at the other one still
+		s = &settlement{claim: c, head: head, outcome: o} // the batch may be at the other one still
 		select {
 		case <-keep.Done():
 		case <-time.After(pause):

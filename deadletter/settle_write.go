@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"millrace/outbox"
@@ -13,14 +14,16 @@ import (
 // settleWrite is what one transaction writes of the heads themselves.
 type settleWrite struct {
 	passed  outbox.UUIDArray // lanes whose head was settled, whatever the outcome
-	done    outbox.UUIDArray // messages that were processed
+	done    outbox.UUIDArray // letters whose message was processed
 	why     outbox.TextArray // nothing changed, if it did not
 	details outbox.JSONArray
+	removed outbox.UUIDArray // messages that were processed; those that somebody asked for are resolved by then, and stay
 	failed  []*Letter
 	stories outbox.JSONArray // of the failed ones
 	later   outbox.UUIDArray // lanes that are tried again
-	laterAt outbox.BigintArray
+	laterIn outbox.BigintArray
 	tried   []*Letter // heads of such lanes that were tried in vain; until now, some of them only waited
+	triedIn outbox.BigintArray
 }
 
 // stepDetail is what a step of a redrive tells besides its reason.
@@ -45,24 +48,25 @@ func (s *settlement) detail(changed *bool) []byte {
 
 func (w *settleWrite) add(s *settlement) {
 	switch {
-	case s.head == nil:
+	case !s.tried():
 		w.passed = append(w.passed, s.claim.lane)
 	case s.outcome.Err == nil:
-		changed := s.outcome.Unchanged == ""
-		w.passed, w.done = append(w.passed, s.claim.lane), append(w.done, s.head.ID)
-		w.why, w.details = append(w.why, asText(s.outcome.Unchanged)), append(w.details, s.detail(&changed))
+		w.passed, w.removed = append(w.passed, s.claim.lane), append(w.removed, s.head.ID)
+		if s.head.Status != Parked { // what is only parked nobody can have asked for
+			changed := s.outcome.Unchanged == ""
+			w.done, w.why, w.details = append(w.done, s.head.ID), append(w.why, asText(s.outcome.Unchanged)), append(w.details, s.detail(&changed))
+		}
 	case s.outcome.Final:
 		failed := *s.head
 		failed.note(s.outcome)
 		w.passed = append(w.passed, s.claim.lane)
 		w.failed, w.stories = append(w.failed, &failed), append(w.stories, s.detail(nil))
 	default:
-		w.later, w.laterAt = append(w.later, s.claim.lane), append(w.laterAt, s.outcome.RetryIn.Milliseconds())
+		w.later, w.laterIn = append(w.later, s.claim.lane), append(w.laterIn, s.outcome.RetryIn.Milliseconds())
 		if waits := s.head.Status == Parked || s.head.Status == Retrying; waits && s.outcome.inVain() {
 			tried := *s.head
 			tried.note(s.outcome)
-			tried.RetryAt = tried.LastFailed.Add(s.outcome.RetryIn)
-			w.tried = append(w.tried, &tried)
+			w.tried, w.triedIn = append(w.tried, &tried), append(w.triedIn, s.outcome.RetryIn.Milliseconds())
 		}
 	}
 }
@@ -89,49 +93,51 @@ INSERT INTO deadletter.steps (letter_id, who, action, reason, detail) SELECT id,
 	UPDATE deadletter.letters l SET status = 'new', retry_at = NULL, attempts = d.attempts, error_type = d.error_type, error = d.error, fingerprint = d.fingerprint,
 	  first_failed_at = d.first_failed_at, last_failed_at = d.last_failed_at, version = d.version
 	FROM d WHERE l.id = d.id AND l.status IN ('parked', 'retrying', 'redriving') RETURNING l.id, l.error, d.detail)
-INSERT INTO deadletter.steps (letter_id, who, action, reason, detail) SELECT id, $10, 'failed again', error, detail FROM failed`
+INSERT INTO deadletter.steps (letter_id, who, action, reason, detail) SELECT id, $10, 'failed again', error, detail FROM failed RETURNING letter_id`
 	// markRetrying shows whoever looks what holds an order up, though it may pass.
-	markRetrying = `UPDATE deadletter.letters l SET status = 'retrying', retry_at = d.retry_at, attempts = d.attempts, error_type = d.error_type, error = d.error, fingerprint = d.fingerprint,
+	markRetrying = `UPDATE deadletter.letters l SET status = 'retrying', retry_at = clock_timestamp() + d.ms * interval '1 millisecond', attempts = d.attempts, error_type = d.error_type, error = d.error, fingerprint = d.fingerprint,
 	  first_failed_at = d.first_failed_at, last_failed_at = d.last_failed_at, version = d.version
-FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::timestamptz[])
-	AS d(id, attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, retry_at) WHERE l.id = d.id AND l.status IN ('parked', 'retrying')`
-	putLaneOff = `UPDATE deadletter.lanes t SET due_at = clock_timestamp() + d.ms * interval '1 millisecond', holder = NULL, lease_until = NULL
+FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::bigint[])
+	AS d(id, attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, ms) WHERE l.id = d.id AND l.status IN ('parked', 'retrying')`
+	putLaneOff = `UPDATE deadletter.lanes t SET due_at = clock_timestamp() + d.ms * interval '1 millisecond', holder = NULL, lease_until = NULL, overruled = false
 FROM unnest($2::uuid[], $3::bigint[]) AS d(lane, ms) WHERE t.service = $1 AND t.lane = d.lane`
 )
 
 // redriverName is who did it where nobody did.
 const redriverName = "router"
 
-func (w *settleWrite) run(ctx context.Context, tx *sql.Tx, service string) error {
+// run writes it. copies tells whether there is something for the relay.
+func (w *settleWrite) run(ctx context.Context, tx *sql.Tx, service string) (copies bool, err error) {
 	if len(w.done) > 0 {
 		if _, err := tx.ExecContext(ctx, markResolved, w.done, w.why, w.details, redriverName); err != nil {
-			return fmt.Errorf("resolve %d letters of %s: %w", len(w.done), service, err)
+			return false, fmt.Errorf("resolve %d letters of %s: %w", len(w.done), service, err)
 		}
-		if _, err := tx.ExecContext(ctx, removeParked, w.done); err != nil {
-			return fmt.Errorf("remove %d parked messages of %s: %w", len(w.done), service, err)
+	}
+	if len(w.removed) > 0 {
+		if _, err := tx.ExecContext(ctx, removeParked, w.removed); err != nil {
+			return false, fmt.Errorf("remove %d parked messages of %s: %w", len(w.removed), service, err)
 		}
 	}
 	if len(w.later) > 0 {
-		if _, err := tx.ExecContext(ctx, putLaneOff, service, w.later, w.laterAt); err != nil {
-			return fmt.Errorf("put off %d lanes of %s: %w", len(w.later), service, err)
+		if _, err := tx.ExecContext(ctx, putLaneOff, service, w.later, w.laterIn); err != nil {
+			return false, fmt.Errorf("put off %d lanes of %s: %w", len(w.later), service, err)
 		}
 	}
 	if len(w.tried) > 0 {
-		retry := times(len(w.tried))
-		for i, l := range w.tried {
-			retry[i] = l.RetryAt
-		}
-		if _, err := tx.ExecContext(ctx, markRetrying, append(failureArgs(w.tried), retry)...); err != nil {
-			return fmt.Errorf("note that %d messages of %s are tried again: %w", len(w.tried), service, err)
+		if _, err := tx.ExecContext(ctx, markRetrying, append(failureArgs(w.tried), w.triedIn)...); err != nil {
+			return false, fmt.Errorf("note that %d messages of %s are tried again: %w", len(w.tried), service, err)
 		}
 	}
 	if len(w.failed) == 0 {
-		return nil
+		return false, nil
 	}
-	if _, err := tx.ExecContext(ctx, markFailed, append(failureArgs(w.failed), w.stories, redriverName)...); err != nil {
-		return fmt.Errorf("note that %d letters of %s failed again: %w", len(w.failed), service, err)
+	failed, err := texted(ctx, tx, markFailed, append(failureArgs(w.failed), w.stories, redriverName)...)
+	if err != nil {
+		return false, fmt.Errorf("note that %d letters of %s failed again: %w", len(w.failed), service, err)
 	}
-	return publishCopies(ctx, tx, service, w.failed) // whoever reads the topic takes the last one
+	// What was dropped meanwhile has not failed: a copy would have it come back. Whoever reads the topic takes the last one.
+	told := slices.DeleteFunc(w.failed, func(l *Letter) bool { return !failed[l.ID] })
+	return len(told) > 0, publishCopies(ctx, tx, service, told)
 }
 
 // failureArgs are the parameters of markFailed and markRetrying that both have.

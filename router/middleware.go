@@ -165,7 +165,8 @@ const (
 // Retry tries again in place. Transient errors (a closed list: see transient) are
 // tried without end, or until it is clear that the service gets on without this message; permanent
 // ones not at all, everything else a few times. Other orders go on meanwhile, because the subscriber
-// holds up nothing but this message's key. Without a progress there is no such end.
+// holds up nothing but this message's key. Without a progress, the service is taken to get on: a redriven message
+// is tried again by itself.
 func Retry(cfg RetryConfig, service *progress) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
@@ -190,7 +191,7 @@ func Retry(cfg RetryConfig, service *progress) message.HandlerMiddleware {
 				if stopping(ctx, err) || permanent(err) || tries >= cfg.Tries {
 					return nil, f
 				}
-				if service != nil && time.Since(f.first) > unfinishedAfter && service.goesOn(f.first) {
+				if time.Since(f.first) > unfinishedAfter && (service == nil || service.goesOn(f.first)) {
 					f.later = true
 					return nil, f
 				}

@@ -63,6 +63,21 @@ func TestAnUnfinishedMessageIsPutAsideWhereOthersGetOn(t *testing.T) {
 	}
 }
 
+// A redriven message that meets trouble which may pass does not keep its place for ever: its lane goes on later.
+func TestARedrivenMessageIsTriedAgainLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		msg := message.NewMessage("1", nil)
+		msg.SetContext(t.Context())
+		began := time.Now()
+		_, err := Retry(RetryConfig{Tries: 3, First: 100 * time.Millisecond, Longest: 5 * time.Second}, nil)(
+			func(*message.Message) ([]*message.Message, error) { return nil, context.DeadlineExceeded })(msg)
+		took := time.Since(began)
+		if f, ok := errors.AsType[*failure](err); !ok || !f.later || took < unfinishedAfter || took > unfinishedAfter+5*time.Second {
+			t.Errorf("after %s: %+v", took, err)
+		}
+	})
+}
+
 // script are Letters that answer as they are told, and write down what they were given.
 type script struct {
 	put, behind []answer

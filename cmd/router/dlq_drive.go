@@ -76,17 +76,29 @@ func (d *desks) redrive(ctx context.Context, cmd *cobra.Command, c filter.Condit
 		return nil
 	}
 	if err := rs.show(ctx, cmd.ErrOrStderr(), o.resume != ""); err != nil {
-		return err
+		return errors.Join(err, rs.discard(ctx))
 	}
 	if !o.yes && o.resume == "" && !confirmed(ctx, cmd, "Redrive them?") {
-		return errors.New("nothing was redriven")
+		return errors.Join(errors.New("nothing was redriven"), rs.discard(ctx))
 	}
 	begin := time.Now()
-	err = d.drive(ctx, cmd, rs, o)
+	if rs.tally().Left() > 0 {
+		err = d.drive(ctx, cmd, rs, o)
+	}
 	// The end is told after an interruption as well.
 	rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
 	defer cancel()
 	return rs.end(rest, cmd, o, err, time.Since(begin))
+}
+
+// discard forgets what nobody agreed to; after an interruption too.
+func (rs runs) discard(ctx context.Context) (err error) {
+	rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+	defer cancel()
+	for _, r := range rs {
+		err = errors.Join(err, r.desk.Discard(rest, r.redrive.ID))
+	}
+	return err
 }
 
 // endLimit is how long the last look at a redrive may take.
@@ -124,7 +136,11 @@ func (rs runs) show(ctx context.Context, w io.Writer, again bool) error {
 	t, r := rs.tally(), rs[0].redrive
 	fmt.Fprintf(w, "Redrive %s: %s (%s)\n", r.ID, plural.Of(t.Letters, "letter", "letters"), oneLine(r.Selection, pipeText))
 	if again {
-		fmt.Fprintf(w, "It was begun by %s %s; %s left.\n", r.Who, ago(time.Now(), r.CreatedAt), plural.Of(t.Waiting+t.Asked, "is", "are"))
+		left := "nothing is left to ask for"
+		if t.Left() > 0 {
+			left = plural.Of(t.Left(), "is", "are") + " left"
+		}
+		fmt.Fprintf(w, "It was begun by %s %s; %s.\n", r.Who, ago(time.Now(), r.CreatedAt), left)
 	}
 	groups := table{below: groupLines, columns: []column{{name: "LETTERS", right: true}, {name: "SERVICE"}, {name: "GROUP"}, {name: "ERROR"}}}
 	for _, s := range rs.shares() {
@@ -150,6 +166,11 @@ func (rs runs) show(ctx context.Context, w io.Writer, again bool) error {
 
 // drive asks for all, one database after the other.
 func (d *desks) drive(ctx context.Context, cmd *cobra.Command, rs runs, o redriveOptions) (err error) {
+	for _, r := range rs { // all of them, whatever happens to the first: --resume takes up the rest
+		if err := r.desk.Begin(ctx, r.redrive.ID); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if o.here {
@@ -215,7 +236,7 @@ func (rs runs) end(ctx context.Context, cmd *cobra.Command, o redriveOptions, dr
 	if t.Held > 0 {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s behind a letter of the same order that was not redriven, or failed again; what is held goes on when that one is redriven or dropped.\n", plural.Of(t.Held, "waits", "wait"))
 	}
-	if left := t.Waiting + t.Asked; left > 0 {
+	if t.Left() > 0 {
 		again := []string{"router", "dlq", "redrive", "--resume", id}
 		if errors.Is(driven, errUnattended) {
 			again = append(again, "--here")
@@ -240,7 +261,7 @@ func (rs runs) printEnd(w io.Writer, total deadletter.Tally, took time.Duration)
 	t := table{below: groupLines, columns: []column{{name: "SERVICE"}, {name: "GROUP"}, {name: "LETTERS", right: true}, {name: "PROCESSED", right: true}, {name: "FAILED", right: true},
 		{name: "HELD", right: true}, {name: "SETTLED", right: true, spare: true}, {name: "LEFT", right: true}, {name: "ERROR"}}}
 	for _, s := range rs.shares() {
-		t.add(s.Service, s.Fingerprint, fmt.Sprint(s.Letters), fmt.Sprint(s.Resolved), fmt.Sprint(s.Failed), fmt.Sprint(s.Held), fmt.Sprint(s.Gone), fmt.Sprint(s.Waiting+s.Asked), s.Error)
+		t.add(s.Service, s.Fingerprint, fmt.Sprint(s.Letters), fmt.Sprint(s.Resolved), fmt.Sprint(s.Failed), fmt.Sprint(s.Held), fmt.Sprint(s.Gone), fmt.Sprint(s.Left()), s.Error)
 	}
 	if err := t.print(w, terminalWidth(w)); err != nil {
 		return err
@@ -250,6 +271,6 @@ func (rs runs) printEnd(w io.Writer, total deadletter.Tally, took time.Duration)
 		processed += fmt.Sprintf(" (%d of them changed nothing)", total.Unchanged)
 	}
 	_, err := fmt.Fprintf(w, "\n%s in %s: %s, %d failed again, %d held, %d settled otherwise, %d left.\n",
-		plural.Of(total.Letters, "letter", "letters"), took.Round(time.Second/10), processed, total.Failed, total.Held, total.Gone, total.Waiting+total.Asked)
+		plural.Of(total.Letters, "letter", "letters"), took.Round(time.Second/10), processed, total.Failed, total.Held, total.Gone, total.Left())
 	return err
 }

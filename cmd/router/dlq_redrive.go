@@ -158,7 +158,7 @@ func (d *desks) redrives(ctx context.Context) (list []deadletter.Redrive, err er
 			return nil, err
 		}
 		for _, r := range some {
-			if r.Tally.Asked+r.Tally.Held > 0 { // it may have come further since somebody looked
+			if r.Tally.Resolved+r.Tally.Gone < r.Tally.Letters { // it may have come further since somebody looked
 				if r, err = desk.FindRedrive(ctx, r.ID); err != nil {
 					return nil, err
 				}
