@@ -132,7 +132,7 @@ func lookForData(cfg config.Config) error {
 }
 
 // lettersThere tells whether the tables are there that this build needs.
-const lettersThere = "SELECT to_regclass('deadletter.lanes') IS NOT NULL"
+const lettersThere = "SELECT EXISTS (SELECT FROM information_schema.columns WHERE table_schema = 'deadletter' AND table_name = 'redrives' AND column_name = 'begun_at')"
 
 // add connects to a database.
 func (d *desks) add(ctx context.Context, db *database, c *closers) (err error) {
