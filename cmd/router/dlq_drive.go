@@ -212,25 +212,44 @@ type outcomeJSON struct {
 	Groups  []deadletter.Share `json:"groups"`
 }
 
-// end tells how it went; the error is what the command fails with.
-func (rs runs) end(ctx context.Context, cmd *cobra.Command, o redriveOptions, driven error, took time.Duration) error {
-	id := rs[0].redrive.ID
+// look reads how far it has come.
+func (rs runs) look(ctx context.Context) error {
 	for _, r := range rs {
-		found, err := r.desk.FindRedrive(ctx, id)
-		if err == nil {
-			r.tally = found.Tally
-			r.shares, err = r.desk.Shares(ctx, id)
-		}
+		found, err := r.desk.FindRedrive(ctx, r.redrive.ID)
 		if err != nil {
-			return errors.Join(driven, err)
-		}
-	}
-	t := rs.tally()
-	if o.output.value == "json" {
-		if err := printLettersJSON(cmd.OutOrStdout(), outcomeJSON{id, t, rs.shares()}); err != nil {
 			return err
 		}
-	} else if err := rs.printEnd(cmd.OutOrStdout(), t, took); err != nil {
+		shares, err := r.desk.Shares(ctx, r.redrive.ID)
+		if err != nil {
+			return err
+		}
+		r.tally, r.shares = found.Tally, shares
+	}
+	return nil
+}
+
+// end tells how it went; the error is what the command fails with. Where the database is gone, that is what was seen last.
+func (rs runs) end(ctx context.Context, cmd *cobra.Command, o redriveOptions, driven error, took time.Duration) error {
+	id := rs[0].redrive.ID
+	outcome := outcomeJSON{Redrive: id, Groups: []deadletter.Share{}}
+	err := rs.look(ctx)
+	if driven == nil {
+		driven = err
+	}
+	t := rs.tally()
+	outcome.Tally = t
+	switch {
+	case o.output.value == "json":
+		if err == nil {
+			outcome.Groups = rs.shares()
+		}
+		err = printLettersJSON(cmd.OutOrStdout(), outcome)
+	case err != nil:
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "As far as was seen: %s\n", summary(t, took))
+	default:
+		err = rs.printEnd(cmd.OutOrStdout(), t, took)
+	}
+	if err != nil {
 		return err
 	}
 	if t.Held > 0 {
@@ -266,11 +285,16 @@ func (rs runs) printEnd(w io.Writer, total deadletter.Tally, took time.Duration)
 	if err := t.print(w, terminalWidth(w)); err != nil {
 		return err
 	}
-	processed := fmt.Sprintf("%d processed", total.Resolved)
-	if total.Unchanged > 0 {
-		processed += fmt.Sprintf(" (%d of them changed nothing)", total.Unchanged)
-	}
-	_, err := fmt.Fprintf(w, "\n%s in %s: %s, %d failed again, %d held, %d settled otherwise, %d left.\n",
-		plural.Of(total.Letters, "letter", "letters"), took.Round(time.Second/10), processed, total.Failed, total.Held, total.Gone, total.Left())
+	_, err := fmt.Fprintf(w, "\n%s\n", summary(total, took))
 	return err
+}
+
+// summary is what became of the letters, in a sentence.
+func summary(t deadletter.Tally, took time.Duration) string {
+	processed := fmt.Sprintf("%d processed", t.Resolved)
+	if t.Unchanged > 0 {
+		processed += fmt.Sprintf(" (%d of them changed nothing)", t.Unchanged)
+	}
+	return fmt.Sprintf("%s in %s: %s, %d failed again, %d held, %d settled otherwise, %d left.",
+		plural.Of(t.Letters, "letter", "letters"), took.Round(time.Second/10), processed, t.Failed, t.Held, t.Gone, t.Left())
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -256,4 +257,47 @@ func TestDLQSaysWhatARedriveDidNotDo(t *testing.T) {
 		t.Error("the one that was held did not go on")
 	}
 	expect(t, "redrives", in.run("dlq", "redrives", "--output", "json"), 0, `"held": 0`, `"unchanged": 1`)
+}
+
+// Should the database go away in the middle, that is told once, with how far it had come and how to go on.
+func TestDLQTheDatabaseGoesAway(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t)
+	in.letter(lettered(), lettered())
+	b := in.start("dlq", "redrive", "--filter", "service:shipping", "--yes", "--reason", "no router is there")
+	until(t, "one is asked for", func() bool {
+		return in.count("SELECT count(*) FROM deadletter.letters WHERE status = 'redriving'") == 1
+	})
+	in.cutOff()
+	until(t, "it has ended", func() bool { return strings.Contains(b.errs.String(), "router: ") })
+	_ = b.cmd.Wait() // the exit code tells
+	a := answer{b.out.String(), b.errs.String(), b.cmd.ProcessState.ExitCode()}
+	expect(t, "cut off", a, exitFailed, "As far as was seen: 2 letters in ", "2 left.", " not asked for", "To go on: router dlq redrive --resume ")
+	if told := strings.Count(a.err, "router: "); told != 1 || strings.Count(a.err, "pq: ") != 1 || strings.HasSuffix(a.err, "\n\n") {
+		t.Errorf("the error is told %d times:\n%s", told, a.err)
+	}
+}
+
+// cutOff ends all connections to the database, and lets no new ones in.
+func (in *installation) cutOff() {
+	in.t.Helper()
+	var name string
+	if err := in.db.QueryRowContext(in.t.Context(), "SELECT current_database()").Scan(&name); err != nil {
+		in.t.Fatal(err)
+	}
+	at := slices.IndexFunc(in.env, func(s string) bool { return strings.HasPrefix(s, "DATABASE_URL=") })
+	dsn := strings.TrimPrefix(in.env[at], "DATABASE_URL=")
+	server, err := openPool(in.t.Context(), strings.Replace(dsn, "/"+name, "/postgres", 1), 1, 0)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	defer server.Close()
+	for _, statement := range []string{
+		"ALTER DATABASE " + name + " ALLOW_CONNECTIONS false",
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '" + name + "'",
+	} {
+		if _, err := server.ExecContext(in.t.Context(), statement); err != nil {
+			in.t.Fatalf("%s: %v", statement, err)
+		}
+	}
 }
