@@ -106,6 +106,52 @@ func TestTheTourCanBeLeft(t *testing.T) {
 	nothingIsLeft(t)
 }
 
+// Who listens may try commands out: the tour goes on with what they led to, and says so.
+func TestTheTourBearsDecisionsOfOthers(t *testing.T) {
+	var out safeBuffer
+	enter := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() { ended <- run(t.Context(), &guide{out: &out, enter: enter}, routerPath(t)) }()
+	press := func() {
+		select {
+		case enter <- struct{}{}:
+		case err := <-ended:
+			t.Fatalf("%v\n%s", err, out.String())
+		}
+	}
+	press()
+	if err := await(t.Context(), patience, "both letters are there", func(context.Context) (bool, error) {
+		return strings.Count(out.String(), "[Enter goes on") == 2, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(out.String(), "export DATA_DIR=")
+	dir, _, _ := strings.Cut(after, "\n")
+	drop := exec.Command(routerPath(t), "dlq", "drop", "--filter", "service:shipping", "--yes", "--reason", "let us see")
+	drop.Env = append(foreign(os.Environ()), "DATA_DIR="+dir)
+	if output, err := drop.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, output, out.String())
+	}
+	go func() {
+		for {
+			select {
+			case enter <- struct{}{}:
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	if err := <-ended; err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	for _, want := range []string{"letters of shipping: none", "meets this choice", "the letter about ada's order was dropped", "the letter about grace's order was dropped", "That was all."} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, out.String())
+		}
+	}
+	nothingIsLeft(t)
+}
+
 // nothingIsLeft looks for directories and processes of tours.
 func nothingIsLeft(t *testing.T) {
 	t.Helper()

@@ -73,6 +73,18 @@ func (t *tour) awaitStatuses(ctx context.Context, statuses ...string) error {
 	return nil
 }
 
+// lookAtStatuses learns how the orders are now.
+func (t *tour) lookAtStatuses(ctx context.Context) error {
+	for _, o := range t.orders {
+		var a answer
+		if err := t.get(ctx, "/orders/"+o.id+"/status", &a); err != nil {
+			return err
+		}
+		o.status, o.reason = a.Status, a.Reason
+	}
+	return nil
+}
+
 func (t *tour) printOrders() {
 	fmt.Fprintln(t.out)
 	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
