@@ -71,11 +71,18 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 				batch[0].done <- &RefusedError{err}
 				return nil
 			}
-			if len(batch) <= siftBatch && !opts.sift {
+			switch {
+			case opts.sift: // it came with the locks, or the commit
+				return s.split(ctx, batch, opts)
+			case len(batch) <= siftBatch:
 				opts.sift = true
 				continue
+			case s.flooded.Load():
+				opts.sift = true
+				return s.inParts(ctx, batch, siftBatch, opts)
+			default:
+				return s.split(ctx, batch, opts)
 			}
-			return s.split(ctx, batch, opts)
 		case kind == lockTimeout:
 			switch {
 			case opts.wait: // set aside already: the row is still held, ask again
@@ -102,28 +109,36 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 	}
 }
 
-// split settles the two halves one after the other. What finds its row held in the first takes
-// with it what comes later for the same order in the second.
+// split settles the two halves.
 func (s *Store[S, V]) split(ctx context.Context, batch []*member[S, V], opts lockOptions) (held []*member[S, V]) {
 	opts.sift = false
-	half := len(batch) / 2
-	held = s.settle(ctx, batch[:half], opts)
+	return s.inParts(ctx, batch, (len(batch)+1)/2, opts)
+}
+
+// inParts settles parts of a batch one after the other. What finds its row held in one takes with it what
+// comes later for the same order.
+func (s *Store[S, V]) inParts(ctx context.Context, batch []*member[S, V], size int, opts lockOptions) (held []*member[S, V]) {
 	waiting := map[event.OrderID]bool{}
-	for _, m := range held {
-		waiting[m.id] = m.id != ""
-	}
-	var free []*member[S, V]
-	for _, m := range batch[half:] {
-		if waiting[m.id] {
-			held = append(held, m)
-		} else {
-			free = append(free, m)
+	for len(batch) > 0 {
+		part := make([]*member[S, V], 0, size)
+		for len(batch) > 0 && len(part) < size {
+			if m := batch[0]; waiting[m.id] {
+				held = append(held, m)
+			} else {
+				part = append(part, m)
+			}
+			batch = batch[1:]
 		}
+		if len(part) == 0 {
+			continue
+		}
+		heldNow := s.settle(ctx, part, opts)
+		for _, m := range heldNow {
+			waiting[m.id] = m.id != ""
+		}
+		held = append(held, heldNow...)
 	}
-	if len(free) == 0 {
-		return held
-	}
-	return append(held, s.settle(ctx, free, opts)...)
+	return held
 }
 
 // stillWanted drops members whose caller has left; with the store's own end, all of them.

@@ -12,6 +12,10 @@ import (
 // behind; beyond 64 of those in a transaction, others find out on disk what became of them (PostgreSQL's manual, 74.3).
 const siftBatch = 50
 
+// floodShare is which share of a batch's updates, one of so many, must be refused for the next batches to be sifted
+// at once: halving them finds guilty ones everywhere, and each look costs a transaction.
+const floodShare = 8
+
 // savepoints is a session that can undo a part of its transaction. The one in memory has none: it refuses no data.
 type savepoints interface {
 	session
@@ -53,6 +57,7 @@ func (s *Store[S, V]) sift(ctx context.Context, batch []*member[S, V], opts lock
 		return nil, nil, err
 	}
 	good := sifted[S]{rows: map[event.OrderID]bool{}}
+	refused := 0
 	waiting := map[event.OrderID]bool{}
 	for _, m := range batch {
 		if waiting[m.id] {
@@ -66,6 +71,7 @@ func (s *Store[S, V]) sift(ctx context.Context, batch []*member[S, V], opts lock
 		})
 		switch {
 		case err != nil && kindOf(err) == guilty:
+			refused++
 			m.changed = false
 			answers = append(answers, answer[S, V]{m, &RefusedError{err}})
 		case err != nil:
@@ -77,6 +83,7 @@ func (s *Store[S, V]) sift(ctx context.Context, batch []*member[S, V], opts lock
 			answers = append(answers, answer[S, V]{m, outcome})
 		}
 	}
+	s.flooded.Store(refused*floodShare >= len(batch))
 	if !good.wrote {
 		return held, answers, nil
 	}

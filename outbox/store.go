@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"millrace/event"
@@ -35,6 +36,7 @@ type Store[S, V any] struct {
 	effects Starter[S]
 	log     *slog.Logger
 	recent  recent
+	flooded atomic.Bool // the database refused many of the last updates that were tried one by one
 
 	mu      sync.Mutex
 	queue   []*member[S, V]
