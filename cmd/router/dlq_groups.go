@@ -87,7 +87,7 @@ last hour, and of the hour before it. Services that are paused are told below, a
 			if output.value == "json" {
 				return printLettersJSON(cmd.OutOrStdout(), found)
 			}
-			return printGroups(cmd.OutOrStdout(), found, len(args) > 0, *all, time.Now())
+			return printGroups(cmd.OutOrStdout(), found, len(args) > 0, *all || condition.Status, time.Now())
 		})
 	}
 	return cmd
@@ -100,10 +100,10 @@ func toGroupJSON(g deadletter.Group) groupJSON {
 	}
 }
 
-func printGroups(w io.Writer, found groupsJSON, filtered, all bool, now time.Time) error {
+func printGroups(w io.Writer, found groupsJSON, filtered, everything bool, now time.Time) error {
 	width := terminalWidth(w)
 	if len(found.Groups) == 0 {
-		printNone(w, filtered)
+		printNone(w, filtered, everything)
 	} else {
 		t := table{below: groupLines, columns: []column{{name: "GROUP"}, {name: "LETTERS", right: true}, {name: "ORDERS", right: true}, {name: "PARKED", right: true}, {name: "SERVICE"},
 			{name: "FIRST", right: true}, {name: "LAST", right: true}, {name: "TREND"}, {name: "EXAMPLE", spare: true}, {name: "ERROR"}}}
@@ -123,7 +123,7 @@ func printGroups(w io.Writer, found groupsJSON, filtered, all bool, now time.Tim
 		return nil
 	}
 	g := found.Groups[0]
-	if all { // perhaps none of them waits any more
+	if everything { // perhaps none of them waits any more
 		_, err := fmt.Fprintf(w, "\nNext: router dlq show %s\n      router dlq list --all group:%s\n", shortID(g.Example), g.Group)
 		return err
 	}
@@ -138,13 +138,19 @@ Next: router dlq show %s
 // groupLines are enough for most errors, on a narrow terminal.
 const groupLines = 3
 
-// printNone says kindly that there is nothing.
-func printNone(w io.Writer, filtered bool) {
-	if filtered {
+// printNone says kindly that there is nothing, and whether all letters were looked through: with --all, or where the filter
+// asks for a status.
+func printNone(w io.Writer, filtered, everything bool) {
+	switch {
+	case filtered && everything:
+		fmt.Fprintln(w, "No dead letter meets this filter.")
+	case filtered:
 		fmt.Fprintln(w, "No dead letter that waits meets this filter. With --all, settled ones are looked through too.")
-		return
+	case everything:
+		fmt.Fprintln(w, "There are no dead letters.")
+	default:
+		fmt.Fprintln(w, "No dead letters wait. With --all, settled ones are shown too.")
 	}
-	fmt.Fprintln(w, "No dead letters wait. With --all, settled ones are shown too.")
 }
 
 // printNoneChosen says that a choice of letters to decide about met none. There is no --all: what is not in this status is passed over.

@@ -63,7 +63,7 @@ func dlqListCommand() *cobra.Command {
 				}
 				return printLettersJSON(cmd.OutOrStdout(), out)
 			}
-			if err := printLetters(cmd.OutOrStdout(), list, len(args) > 0, time.Now()); err != nil || next == nil {
+			if err := printLetters(cmd.OutOrStdout(), list, len(args) > 0, *all || condition.Status, time.Now()); err != nil || next == nil {
 				return err
 			}
 			again := append([]string{"router", "dlq", "list"}, args...)
@@ -157,9 +157,9 @@ func (d *desks) page(ctx context.Context, c filter.Condition, from cursor, limit
 	return page, next, nil
 }
 
-func printLetters(w io.Writer, list []deadletter.Listed, filtered bool, now time.Time) error {
+func printLetters(w io.Writer, list []deadletter.Listed, filtered, everything bool, now time.Time) error {
 	if len(list) == 0 {
-		printNone(w, filtered)
+		printNone(w, filtered, everything)
 		return nil
 	}
 	t := table{columns: []column{{name: "LETTER"}, {name: "STATUS"}, {name: "SERVICE"}, {name: "TOPIC", spare: true}, {name: "ORDER", fromEnd: true},

@@ -286,6 +286,8 @@ func TestDLQWithoutAnything(t *testing.T) {
 	in := newInstallation(t)
 	expect(t, "groups", in.run("dlq", "groups"), 0, "No dead letters wait.")
 	expect(t, "list", in.run("dlq", "list", "service:payment"), 0, "No dead letter that waits meets this filter.")
+	expect(t, "list dropped ones", in.run("dlq", "list", "status:dropped"), 0, "No dead letter meets this filter.")
+	expect(t, "all", in.run("dlq", "groups", "--all"), 0, "There are no dead letters.")
 	expect(t, "redrives", in.run("dlq", "redrives"), 0, "Nothing has been redriven yet.")
 	expect(t, "redrive", in.run("dlq", "redrive", "--filter", "service:payment", "--reason", "x", "--yes"), 0, "No dead letter")
 	dir := t.TempDir() + "/data"
