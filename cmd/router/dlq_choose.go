@@ -66,7 +66,11 @@ func (c *choice) parsed() (filter.Condition, error) {
 	if len(c.ids) > 0 {
 		return filter.Condition{}, nil
 	}
-	return parseWith(letterFields, c.text())
+	parsed, err := parseWith(letterFields, c.text())
+	if wrong, ok := errors.AsType[*filter.SyntaxError](err); ok && c.group != "" { // nobody has typed a filter
+		return parsed, usageError{fmt.Errorf("--group: %s", wrong.Problem)}
+	}
+	return parsed, err
 }
 
 // resolve is the condition that was chosen. Every id must be one of a letter for which fit says nothing.

@@ -12,6 +12,7 @@ import (
 
 	"millrace/config"
 	"millrace/deadletter"
+	"millrace/deadletter/filter"
 	"millrace/deadletter/plural"
 )
 
@@ -22,6 +23,15 @@ type decision struct {
 	example    string                       // a reason
 	fits       func(deadletter.Status) bool // for a choice by filter: the others are passed over
 	decide     func(ctx context.Context, desk *deadletter.Desk, id, reason string) error
+}
+
+// noService is the error for a service that is none, with a guess at what was meant.
+func noService(name string) error {
+	guess := ""
+	if like := filter.Guess(name, config.AllServices()); like != "" {
+		guess = "did you mean " + like + "? "
+	}
+	return fmt.Errorf("there is no service %q: %sthere are %s", name, guess, strings.Join(config.AllServices(), ", "))
 }
 
 // found is a letter and the desk it is decided about at.
@@ -163,7 +173,7 @@ again, and if it fails as before, and as much, the service is paused once more.`
 			return usageError{errors.New(`--reason is needed, for instance --reason "fixed in 1.4.2"`)}
 		}
 		if !slices.Contains(config.AllServices(), args[0]) {
-			return usageError{fmt.Errorf("there is no service %q: there are %s", args[0], strings.Join(config.AllServices(), ", "))}
+			return usageError{noService(args[0])}
 		}
 		return withDesks(cmd.Context(), func(ctx context.Context, d *desks) error {
 			n := 0

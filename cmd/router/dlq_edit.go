@@ -124,6 +124,9 @@ func (d *desks) readable(l *deadletter.Letter, body []byte) error {
 // diffsShown is how many of many changes are shown before they are confirmed.
 const diffsShown = 3
 
+// refusalsShown is how many of many refusals are told: they are mostly alike.
+const refusalsShown = 20
+
 // editMany looks first whether all letters can be changed, and changes all or none; what fails after all is told.
 func (d *desks) editMany(ctx context.Context, cmd *cobra.Command, c filter.Condition, change change, o editOptions) error {
 	var list []found
@@ -138,8 +141,9 @@ func (d *desks) editMany(ctx context.Context, cmd *cobra.Command, c filter.Condi
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case err != nil:
-				refused++
-				fmt.Fprintf(cmd.ErrOrStderr(), "router: letter %s: %s\n", l.ID, oneLine(err.Error(), pipeText))
+				if refused++; refused <= refusalsShown {
+					fmt.Fprintf(cmd.ErrOrStderr(), "router: letter %s: %s\n", l.ID, oneLine(err.Error(), pipeText))
+				}
 			case normal(body) == normal(l.Payload):
 				same++
 			default:
@@ -153,6 +157,9 @@ func (d *desks) editMany(ctx context.Context, cmd *cobra.Command, c filter.Condi
 		if err != nil {
 			return err
 		}
+	}
+	if refused > refusalsShown {
+		fmt.Fprintf(cmd.ErrOrStderr(), "router: … and %s that cannot be changed so\n", plural.Of(refused-refusalsShown, "more letter", "more letters"))
 	}
 	if len(list) > diffsShown {
 		fmt.Fprintf(cmd.ErrOrStderr(), "These are the first %d.\n", diffsShown)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -58,9 +57,8 @@ had become of it. What Kafka no longer keeps cannot come back.`,
 	dryRun := cmd.Flags().Bool("dry-run", false, "only count what would be put back")
 	output := addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		flow := router.Flow(router.Services{})
-		if *service != "" && len(flow.Only(*service)) == 0 {
-			return usageError{fmt.Errorf("--service: there is no service %q: there are %s", *service, strings.Join(serviceNames(flow), ", "))}
+		if *service != "" && len(router.Flow(router.Services{}).Only(*service)) == 0 {
+			return usageError{fmt.Errorf("--service: %w", noService(*service))}
 		}
 		return withLog(cmd.Context(), func(ctx context.Context, d *desks, log *kafka.Admin, _ kafka.Config) error {
 			reports, err := d.reindex(ctx, log, *service, *dryRun)
@@ -79,14 +77,6 @@ had become of it. What Kafka no longer keeps cannot come back.`,
 		})
 	}
 	return cmd
-}
-
-func serviceNames(flow router.Graph) []string {
-	names := make([]string, len(flow))
-	for i, s := range flow {
-		names[i] = s.Name
-	}
-	return names
 }
 
 // reindex goes through the services one after the other, up to the first that fails.

@@ -95,6 +95,9 @@ func plainFlagError(err error) error {
 		return err
 	}
 	flag := wrong.GetFlag()
+	if _, output := flag.Value.(*outputFlag); output {
+		return fmt.Errorf("--%s: %w, not %q", flag.Name, wrong.Unwrap(), clean(wrong.GetValue()))
+	}
 	takes, known := flagTakes[flag.Value.Type()]
 	if !known {
 		return err
