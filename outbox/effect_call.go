@@ -113,13 +113,13 @@ func (e *Executor[S]) call(ctx context.Context, c Claim[S]) (change func(*S) ([]
 	return change, err
 }
 
-// answer brings the answer back. still means that the row waits for the step all the same.
-func (e *Executor[S]) answer(ctx context.Context, c Claim[S], change func(*S) ([]event.Event, error)) (still bool, err error) {
+// answer brings the answer back, and tells whether the row waits for the step all the same.
+func (e *Executor[S]) answer(ctx context.Context, c Claim[S], change func(*S) ([]event.Event, error)) (bool, error) {
 	cause := event.CauseFrom(ctx)
 	cause.Time = e.clock.now() // the call took its time
 	ctx = event.WithCause(ctx, cause)
-	still = true // what the row waits for is not known when the store has processed this answer before
-	err = e.update(ctx, c.OrderID, func(row *S) ([]event.Event, error) {
+	still := true // what the row waits for is not known when the store has processed this answer before
+	err := e.update(ctx, c.OrderID, func(row *S) ([]event.Event, error) {
 		if still = e.waitsFor(row, c.Step); !still {
 			return nil, nil
 		}
@@ -129,7 +129,10 @@ func (e *Executor[S]) answer(ctx context.Context, c Claim[S], change func(*S) ([
 		}
 		return events, err
 	})
-	return still, err
+	if err != nil { // whoever gave up waiting leaves the change to the store, which may be at still at this moment
+		return false, err
+	}
+	return still, nil
 }
 
 // answers is the namespace of the ids of answers: a constant, so that each process

@@ -33,10 +33,11 @@ func (s *Service) Place(ctx context.Context, id event.OrderID, command PlaceOrde
 	if err != nil {
 		return false, err
 	}
-	decided := false
+	// Not the results: a caller who gave up waiting returns while the store may still decide.
+	var decided, isNew bool
 	err = s.orders.Update(ctx, id, func(o *Order) ([]event.Event, error) {
-		decided, created = true, o.Status == ""
-		if !created {
+		decided, isNew = true, o.Status == ""
+		if !isNew {
 			return nil, o.mustBe(placed)
 		}
 		return o.record(o.decide(placed)), nil
@@ -45,7 +46,7 @@ func (s *Service) Place(ctx context.Context, id event.OrderID, command PlaceOrde
 		return false, fmt.Errorf("place order %s: %w", id, err)
 	}
 	if decided {
-		return created, nil
+		return isNew, nil
 	}
 	// The store has met this cause before and did not ask us.
 	stored, err := s.load(ctx, id)
