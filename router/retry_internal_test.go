@@ -3,6 +3,9 @@ package router
 import (
 	"context"
 	"errors"
+	"log"
+	"log/slog"
+	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -31,6 +34,7 @@ func TestAnUnfinishedMessageIsPutAsideWhereOthersGetOn(t *testing.T) {
 		"others got on for 15 s": {15 * time.Second, false},
 	} {
 		t.Run(what, func(t *testing.T) {
+			logTo(t)
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), watched)
 				defer cancel()
@@ -65,6 +69,7 @@ func TestAnUnfinishedMessageIsPutAsideWhereOthersGetOn(t *testing.T) {
 
 // A redriven message that meets trouble which may pass does not keep its place for ever: its lane goes on later.
 func TestARedrivenMessageIsTriedAgainLater(t *testing.T) {
+	logTo(t)
 	synctest.Test(t, func(t *testing.T) {
 		msg := message.NewMessage("1", nil)
 		msg.SetContext(t.Context())
@@ -75,6 +80,17 @@ func TestARedrivenMessageIsTriedAgainLater(t *testing.T) {
 		if f, ok := errors.AsType[*failure](err); !ok || !f.later || took < unfinishedAfter || took > unfinishedAfter+5*time.Second {
 			t.Errorf("after %s: %+v", took, err)
 		}
+	})
+}
+
+// logTo has what is logged, by whoever has no logger of their own, go to the test's output.
+func logTo(t *testing.T) {
+	logger, flags := slog.Default(), log.Flags()
+	slog.SetDefault(slog.New(slog.NewTextHandler(t.Output(), nil))) // which has package log follow
+	t.Cleanup(func() {
+		slog.SetDefault(logger)
+		log.SetOutput(os.Stderr)
+		log.SetFlags(flags)
 	})
 }
 
