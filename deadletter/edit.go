@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"millrace/event"
 )
@@ -73,7 +74,7 @@ func decodeJSON(data []byte) (v any, err error) {
 	if err := decoder.Decode(&v); err != nil {
 		return nil, err
 	}
-	if decoder.More() {
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) { // More takes a closing bracket for the end
 		return nil, errors.New("there is something behind it")
 	}
 	return v, nil

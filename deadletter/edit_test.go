@@ -25,7 +25,7 @@ func TestMergePatch(t *testing.T) {
 			t.Errorf("%s with %s: %s, %v; want %s", c.document, c.patch, got, err, c.want)
 		}
 	}
-	for _, wrong := range [][2]string{{`{`, `{}`}, {`{}`, `{} {}`}, {``, `{}`}} {
+	for _, wrong := range [][2]string{{`{`, `{}`}, {`{}`, `{} {}`}, {``, `{}`}, {`{}}`, `{}`}, {`{}`, `{}]`}} {
 		if got, err := MergePatch([]byte(wrong[0]), []byte(wrong[1])); err == nil {
 			t.Errorf("%s with %s: %s, want an error", wrong[0], wrong[1], got)
 		}

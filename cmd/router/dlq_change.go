@@ -57,6 +57,9 @@ func runJQ(ctx context.Context, code *gojq.Code, body []byte) ([]byte, error) {
 	if err := decoder.Decode(&in); err != nil {
 		return nil, fmt.Errorf("the body is no JSON: %w", err)
 	}
+	if !json.Valid(body) { // the program would see the first value only, and the rest would be gone
+		return nil, errors.New("the body is no JSON: something follows its first value")
+	}
 	results := code.RunWithContext(ctx, in)
 	first, ok := results.Next()
 	if !ok {
