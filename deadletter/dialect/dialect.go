@@ -5,6 +5,7 @@ package dialect
 import (
 	"cmp"
 	"encoding/base64"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -73,7 +74,7 @@ func Read(r transport.LogRecord) (deadletter.Letter, Name) {
 		name = Connect
 		l.Topic, l.Handler, l.Group = h[connectTopic], h[connectName], "connect-"+h[connectName]
 		l.ErrorType, l.Error = h[connectType], firstLine(h[connectMessage])
-		l.Partition, l.Offset = int32(number(h[connectPartition])), number(h[connectOffset])
+		l.Partition, l.Offset = partition(number(h[connectPartition])), number(h[connectOffset])
 	case h[watermillTopic] != "":
 		name = Watermill
 		l.Topic, l.Handler, l.Group, l.Error = h[watermillTopic], h[watermillHandler], h[watermillSubscriber], firstLine(h[watermillReason])
@@ -101,8 +102,8 @@ func readOurs(l *deadletter.Letter, h map[string]string) {
 	l.ID, l.Topic, l.Handler, l.Group, l.Error = h[deadletter.HeaderID], h[watermillTopic], h[watermillHandler], h[watermillSubscriber], h[watermillReason]
 	l.ErrorType, l.Version, l.MessageID = h[deadletter.HeaderErrorType], h[deadletter.HeaderVersion], h[deadletter.HeaderMessageID]
 	l.Service, l.OrderID, l.CorrelationID = h[deadletter.HeaderService], h[deadletter.HeaderOrderID], h[deadletter.HeaderCorrelationID]
-	l.Partition, l.Offset = int32(number(h[deadletter.HeaderPartition])), number(h[deadletter.HeaderOffset])
-	l.Attempts = int(number(h[deadletter.HeaderAttempts]))
+	l.Partition, l.Offset = partition(number(h[deadletter.HeaderPartition])), number(h[deadletter.HeaderOffset])
+	l.Attempts = int(max(number(h[deadletter.HeaderAttempts]), 1))
 	if key, err := base64.StdEncoding.DecodeString(h[deadletter.HeaderKey]); err == nil && len(key) > 0 { // an empty key and none look alike there
 		l.Key = key
 	}
@@ -156,6 +157,14 @@ func firstOf(headers []transport.Header) map[string]string {
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	return strings.TrimSpace(line)
+}
+
+// partition is the number of one, where there can be one with that number.
+func partition(n int64) int32 {
+	if n < 0 || n > math.MaxInt32 {
+		return unknown
+	}
+	return int32(n)
 }
 
 // number reads a decimal number.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/deadletter"
 	"millrace/deadletter/dialect"
 	"millrace/transport"
 )
@@ -134,6 +135,16 @@ func TestNumbersThatAreNone(t *testing.T) {
 		l, by := dialect.Read(written("t", 0, 0, "kafka_dlt-original-topic", "orders", "kafka_dlt-original-partition", wrong, "kafka_dlt-original-offset", wrong))
 		if by != dialect.Spring || l.Partition != -1 || l.Offset != -1 {
 			t.Errorf("%q: %+v", wrong, l)
+		}
+	}
+	// Cut to 32 bits these would be partitions that there are, and a redrive would send the message there.
+	for wrong, headers := range map[string][]string{
+		"Spring":  {"kafka_dlt-original-topic", "orders", "kafka_dlt-original-partition", bytes(1<<32+1, 8)},
+		"Connect": {"__connect.errors.topic", "orders", "__connect.errors.partition", "4294967297"},
+		"ours":    {deadletter.HeaderID, "x", "topic_poisoned", "orders", deadletter.HeaderPartition, "-4294967295", deadletter.HeaderAttempts, "-1"},
+	} {
+		if l, _ := dialect.Read(written("t", 0, 0, headers...)); l.Partition != -1 || l.Attempts < 1 {
+			t.Errorf("%s: partition %d, %d attempts", wrong, l.Partition, l.Attempts)
 		}
 	}
 }

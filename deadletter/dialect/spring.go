@@ -51,7 +51,7 @@ func readSpring(l *deadletter.Letter, last, first map[string]string) {
 		prefix = springRetryTopic
 	}
 	l.Topic, l.Group = first[prefix+originalTopic], first[prefix+originalGroup]
-	l.Partition, l.Offset = int32(bigEndian(first[prefix+originalPartition])), bigEndian(first[prefix+originalOffset])
+	l.Partition, l.Offset = partition(bigEndian(first[prefix+originalPartition])), bigEndian(first[prefix+originalOffset])
 	if ms := bigEndian(first[prefix+originalTime]); ms > 0 && ms < year10000 {
 		l.PublishedAt = time.UnixMilli(ms).UTC()
 	}
