@@ -88,6 +88,18 @@ bench-compare: bin/bench ## a quick run beside bench/REPORT.md: what got slower
 bin/bench:
 	@go build -trimpath -o $@ ./cmd/bench
 
+# A fuzz test's seeds run with every test; this is for the night. What it finds stays in testdata/fuzz of its package.
+FUZZTIME ?= 10m
+
+.PHONY: fuzz
+fuzz: ## run each fuzz test for FUZZTIME, one after the other; three hours and more
+	@set -e; for file in $$(git ls-files '*_test.go' | xargs grep -l '^func Fuzz'); do \
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' $$file); do \
+	    echo "== $$target of ./$$(dirname $$file)"; \
+	    go test ./$$(dirname $$file) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
+	  done; \
+	done
+
 .PHONY: generate
 generate: ## write the documents that come from the code
 	go test ./router ./config -run 'Fresh|Documentation' -update
