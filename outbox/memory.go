@@ -30,6 +30,7 @@ type Memory struct {
 	sums    map[sumKey]int64
 	outbox  []transport.Record
 	fail    func() error
+	lose    func() error
 	held    map[event.OrderID]bool
 	// revision numbers the transactions.
 	revision uint32
@@ -121,6 +122,14 @@ func (m *Memory) FailWith(f func() error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fail = f
+}
+
+// LoseAnswers makes every transaction call f after its commit; an error from f is what the store gets to see of
+// it, as when the answer to a COMMIT is lost. Nil: none is.
+func (m *Memory) LoseAnswers(f func() error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lose = f
 }
 
 // Hold makes an order's row look locked by somebody else, until Release.
@@ -321,6 +330,9 @@ func (t *memorySession) commit(context.Context) error {
 			return err
 		}
 		t.outbox = append(t.outbox, rec)
+	}
+	if t.lose != nil {
+		return t.lose()
 	}
 	return nil
 }

@@ -48,6 +48,9 @@ const (
 	maxInterleavingSteps = 3000
 )
 
+// relayPause is about as long as a relay that had trouble waits.
+const relayPause = 250 * time.Millisecond
+
 type interleavingAction struct {
 	name string
 	do   func()
@@ -111,6 +114,9 @@ func (p *interleavingPlay) next() (interleavingAction, bool) {
 		if rare := p.rare(); len(rare) > 0 {
 			choices = rare
 		}
+	}
+	if len(choices) == 0 && p.wire != nil && p.wire.db.unsent() > 0 {
+		choices = []interleavingAction{{"time passes", func() { p.reached(relayWaited); time.Sleep(relayPause) }}}
 	}
 	if len(choices) == 0 {
 		choices = p.lastResort()

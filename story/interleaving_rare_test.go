@@ -24,6 +24,9 @@ func (p *interleavingPlay) rare() []interleavingAction {
 		may("duplicate", 0, "duplicate", func() { p.duplicate(p.delivered[p.draw(len(p.delivered), "which")]) })
 	}
 	may("failed commit", 0, "the next commit fails", p.failCommit)
+	if p.wire != nil {
+		may("lease", leaseLossesPerRun, "a lease is lost", func() { p.reached(leaseLost); p.wire.db.expire() })
+	}
 	for _, w := range p.waits(isEffect) {
 		if p.underWay(w) {
 			may("double call", 0, "claimed again: "+interleavingWaitName(w.service, w.MemoryWait), func() { p.reached(callsOverlap); p.claim(w) })
@@ -106,18 +109,25 @@ func (p *interleavingPlay) restock() {
 	p.mustNotCommit(p.stock, "the same restock again", restock)
 }
 
-// failCommit makes a store's next transaction fail once, so that its changes run again.
+// failCommit makes a store's next transaction fail once, so that its changes run again: before it has committed, or after.
 func (p *interleavingPlay) failCommit() {
-	n := p.nodes[p.draw(len(p.nodes), "of")]
-	failed := false
-	n.memory().FailWith(func() error {
-		if failed {
-			return nil
+	n := p.nodes[p.draw(len(p.nodes), "of")].memory()
+	once := func(path string) func() error {
+		failed := false
+		return func() error {
+			if failed {
+				return nil
+			}
+			failed = true
+			p.reached(path)
+			return errors.New("the connection broke")
 		}
-		failed = true
-		p.reached(commitFailed)
-		return errors.New("the connection broke")
-	})
+	}
+	if p.draw(2, "committed") == 1 {
+		n.LoseAnswers(once(commitAnswerLost))
+		return
+	}
+	n.FailWith(once(commitFailed))
 }
 
 // cancel is the customer's. The same request comes twice.

@@ -64,7 +64,7 @@ func (w *interleavingWorld) note(service string, rec transport.Record, e event.E
 		w.said[e.Key()] = said
 	}
 	said.versions[service]++
-	if got, want := head[outbox.HeaderOrderVersion], strconv.FormatInt(said.versions[service], 10); got != want {
+	if got, want := head[outbox.HeaderOrderVersion], strconv.FormatInt(said.versions[service], 10); got != want && w.wire == nil { // topics have no order among each other
 		w.t.Fatalf("%s says %s as version %s, want %s", service, interleavingBrief(e), got, want)
 	}
 	if got, want := head[outbox.HeaderCorrelationID], "corr-"+string(e.Key()); got != want {

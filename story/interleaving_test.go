@@ -49,14 +49,18 @@ const (
 	answerUnwanted          = "answer nobody waits for any more"
 	callsOverlap            = "two calls of one step at once"
 	commitFailed            = "commit failed once"
+	commitAnswerLost        = "committed, and the answer lost"
 	cancelTooLate           = "cancel refused: too late"
+	relayWaited             = "the relay waited to try again"
+	leaseLost               = "a relay lost its lease without knowing"
+	heardAgain              = "published again"
 )
 
 var interleavingPaths = []string{
 	lateSuccess, capturedAfterCancel, lateReservation, voidConfirmed, voidFoundCaptured, voidFoundDeclined, refundRefused,
 	recallRefused, stopTooLate, bookingAfterStop, carrierReported, earlyCancelAtPayment, tombstoneAtPayment, earlyCancelAtShipping,
 	tombstoneAtShipping, earlyFailureAtInventory, earlyParcelAtInventory, earlyReleaseAtOrder, earlyRefundAtOrder,
-	earlyParcelAtOrder, earlyNotice, duplicateHeard, answerLost, answerUnwanted, callsOverlap, commitFailed, cancelTooLate,
+	earlyParcelAtOrder, earlyNotice, duplicateHeard, answerLost, answerUnwanted, callsOverlap, commitFailed, commitAnswerLost, cancelTooLate,
 	"order deadline fired", "payment deadline fired",
 	"cancelled in PENDING", "cancelled in AWAITING_PAYMENT", "cancelled in PAYMENT_PENDING", "cancelled in PAID",
 	"callback in CHARGING", "callback in PENDING", "callback in VOIDING", "callback in SUCCEEDED", "callback in FAILED",

@@ -73,6 +73,8 @@ type interleavingWorld struct {
 	cause   int                    // counts what came from outside
 
 	stockMoved bool // perhaps, since it was last looked at
+
+	wire *interleavingWire // nil: what is committed is on its way at once
 }
 
 // interleavingMessage is one record on its way to one service.
@@ -184,21 +186,35 @@ func (w *interleavingWorld) commandAs(id string) context.Context {
 // publish takes what the services said and puts it on its way to those who hear it.
 func (w *interleavingWorld) publish() {
 	w.t.Helper()
+	if w.wire != nil {
+		w.carry()
+		return
+	}
 	for _, n := range w.nodes {
 		for _, rec := range n.memory().TakeOutbox() {
-			info, ok := topic.Named(rec.Topic)
-			if !ok {
-				w.t.Fatalf("%s published on %s, which is no topic", n.service(), rec.Topic)
-			}
-			e, err := info.Decode(rec.Value)
-			w.must(err)
-			w.note(n.service(), rec, e)
-			w.offset++
-			for _, s := range w.flow {
-				if slices.Contains(s.Topics(), rec.Topic) {
-					w.pending = append(w.pending, interleavingMessage{s.Name, rec, w.offset, e})
-				}
-			}
+			w.cameThrough(n.service(), rec)
+		}
+	}
+}
+
+// cameThrough is a record in the log.
+func (w *interleavingWorld) cameThrough(service string, rec transport.Record) {
+	w.t.Helper()
+	info, ok := topic.Named(rec.Topic)
+	if !ok {
+		w.t.Fatalf("%s published on %s, which is no topic", service, rec.Topic)
+	}
+	e, err := info.Decode(rec.Value)
+	w.must(err)
+	if w.wire == nil || w.wire.first(w.t, service, rec) {
+		w.note(service, rec, e)
+	} else {
+		w.reached(heardAgain)
+	}
+	w.offset++
+	for _, s := range w.flow {
+		if slices.Contains(s.Topics(), rec.Topic) {
+			w.pending = append(w.pending, interleavingMessage{s.Name, rec, w.offset, e})
 		}
 	}
 }
