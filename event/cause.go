@@ -13,6 +13,8 @@ type Cause struct {
 	// ID is a UUID: the event's id, the command's, or the one derived from
 	// order, step and attempt for the answer to an effect. Never empty.
 	ID string
+	// Type is the event's type. It is empty for commands, and for answers to effects.
+	Type string
 	// CorrelationID is the id of the request that began it all. Where it is empty the
 	// store uses the row's own, and for a new row the cause's ID.
 	CorrelationID string

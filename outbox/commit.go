@@ -77,7 +77,7 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 			case len(batch) <= siftBatch:
 				opts.sift = true
 				continue
-			case s.flooded.Load():
+			case s.suspects.Load() != nil:
 				opts.sift = true
 				return s.inParts(ctx, batch, siftBatch, opts)
 			default:

@@ -344,23 +344,23 @@ func (t *pgSession) inLedger(ctx context.Context, ids []string) (map[string]bool
 
 // A savepoint stays until the transaction ends, and hides behind the next of its name: to release it would cost a
 // round trip, and there are siftBatch of them at most. After going back to one there is no need of another.
-func (t *pgSession) try(do func() error) error {
+func (t *pgSession) try(do func() error) (refusal, err error) {
 	ctx := context.WithoutCancel(t.run.ctx)
 	if !t.savepoint {
 		if _, err := t.tx.ExecContext(ctx, "SAVEPOINT tried"); err != nil {
-			return fmt.Errorf("set a savepoint: %w", err)
+			return nil, fmt.Errorf("set a savepoint: %w", err)
 		}
 	}
 	t.savepoint = false
-	err := do()
-	if err == nil || kindOf(err) != guilty {
-		return err
+	refusal = do()
+	if refusal == nil || kindOf(refusal) != guilty {
+		return nil, refusal
 	}
-	if _, rollbackErr := t.tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT tried"); rollbackErr != nil {
-		return fmt.Errorf("roll back to a savepoint: %w", rollbackErr)
+	if _, err := t.tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT tried"); err != nil {
+		return nil, fmt.Errorf("roll back to a savepoint: %w", err)
 	}
 	t.savepoint = true
-	return err
+	return refusal, nil
 }
 
 func (t *pgSession) commit(context.Context) error {

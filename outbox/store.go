@@ -36,7 +36,8 @@ type Store[S, V any] struct {
 	effects Starter[S]
 	log     *slog.Logger
 	recent  recent
-	flooded atomic.Bool // the database refused many of the last updates that were tried one by one
+	// suspects are the kinds of updates of which the database refused many when some were tried last; nil: few.
+	suspects atomic.Pointer[map[string]bool]
 
 	mu      sync.Mutex
 	queue   []*member[S, V]

@@ -175,11 +175,11 @@ type faultySession struct {
 }
 
 // try is that of the session, if it has one: without it nothing is ever sifted.
-func (s faultySession) try(do func() error) error {
+func (s faultySession) try(do func() error) (refusal, err error) {
 	if tx, ok := s.session.(savepoints); ok {
 		return tx.try(do)
 	}
-	return do()
+	return nil, do()
 }
 
 func (s faultySession) commit(ctx context.Context) error {

@@ -165,7 +165,7 @@ func causeOf(msg *message.Message) event.Cause {
 	} else {
 		id = uuid.NewSHA1(foreignIDs, []byte(msg.Metadata.Get(outbox.HeaderSource)+"/"+id)).String()
 	}
-	c := event.Cause{ID: id, CorrelationID: msg.Metadata.Get(outbox.HeaderCorrelationID)}
+	c := event.Cause{ID: id, Type: msg.Metadata.Get(outbox.HeaderType), CorrelationID: msg.Metadata.Get(outbox.HeaderCorrelationID)}
 	if !printable(c.CorrelationID) {
 		c.CorrelationID = id
 	}
