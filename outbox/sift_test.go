@@ -82,9 +82,10 @@ func TestManyRefusedUpdatesCostTheOthersLittle(t *testing.T) {
 		ids[i] = newOrder()
 	}
 	repeated := uuid.NewString()
-	paid := func() context.Context { // most of the refused are of one type, and so are a few of the others
-		return event.WithCause(t.Context(), event.Cause{ID: uuid.NewString(), CorrelationID: "corr", Type: "OrderPaid"})
+	paidBy := func(id string) context.Context { // the refused are of one type, and so are some of the others
+		return event.WithCause(t.Context(), event.Cause{ID: id, CorrelationID: "corr", Type: "OrderPaid"})
 	}
+	paid := func() context.Context { return paidBy(uuid.NewString()) }
 	for _, id := range ids {
 		q.update(func() error { return store.UpdateWith(fresh(t.Context()), id, mug, take("a")) })
 	}
@@ -99,8 +100,8 @@ func TestManyRefusedUpdatesCostTheOthersLittle(t *testing.T) {
 				return store.Update(fresh(t.Context()), id, func(*basket) ([]event.Event, error) { return nil, errOwn })
 			})
 		default:
-			q.update(func() error { return store.Update(because(t.Context(), repeated), id, noting("twice")) })
-			q.update(func() error { return store.Update(because(t.Context(), repeated), id, noting("twice")) })
+			q.update(func() error { return store.Update(paidBy(repeated), id, noting("twice")) })
+			q.update(func() error { return store.Update(paidBy(repeated), id, noting("twice")) })
 		}
 	}
 	for i, id := range ids {
