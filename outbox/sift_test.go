@@ -86,10 +86,8 @@ func TestManyRefusedUpdatesCostTheOthersLittle(t *testing.T) {
 		return event.WithCause(t.Context(), event.Cause{ID: id, CorrelationID: "corr", Type: "OrderPaid"})
 	}
 	paid := func() context.Context { return paidBy(uuid.NewString()) }
-	for _, id := range ids {
-		q.update(func() error { return store.UpdateWith(fresh(t.Context()), id, mug, take("a")) })
-	}
 	for i, id := range ids {
+		q.update(func() error { return store.UpdateWith(fresh(t.Context()), id, mug, take("a")) })
 		switch i % 4 {
 		case 0:
 			q.update(func() error { return store.UpdateWith(paid(), id, mug, take(refusedNote)) })
@@ -103,8 +101,6 @@ func TestManyRefusedUpdatesCostTheOthersLittle(t *testing.T) {
 			q.update(func() error { return store.Update(paidBy(repeated), id, noting("twice")) })
 			q.update(func() error { return store.Update(paidBy(repeated), id, noting("twice")) })
 		}
-	}
-	for i, id := range ids {
 		because := fresh(t.Context())
 		if i%10 == 0 {
 			because = paid()
