@@ -26,9 +26,11 @@ const (
 	// refill is the part of what may be under way that is asked for at a time: each asking is a transaction.
 	refill = 4
 	// soonestLook and latestLook bound the pause between looks at what became of the letters under way: the more nothing
-	// comes of them, the longer.
+	// comes of them, the longer. lookShare bounds what the looks cost: a pause is so many times as long as the look before it.
+	// On a busy machine a large share would make the pauses what a redrive mostly consists of.
 	soonestLook = 10 * time.Millisecond
 	latestLook  = 200 * time.Millisecond
+	lookShare   = 2
 	// recountEvery is how often all letters of a redrive are counted: somebody else may be driving it too. recountShare bounds
 	// what that costs: a pause is so many times as long as the count before it.
 	recountEvery = time.Second
@@ -40,46 +42,16 @@ const (
 // Drive asks for the letters of a redrive: one first, and when it got through, twice as many whenever as many as that
 // got through, up to mostAsked under way. It tells progress how far it has come, and returns when all have an
 // outcome, when too many failed, or when ctx ends; what was asked for then goes on nevertheless.
-func (d *Desk) Drive(ctx context.Context, r Redrive, pace Pace, progress func(Tally)) (t Tally, err error) {
-	if err := d.Begin(ctx, r.ID); err != nil {
-		return t, err
-	}
-	if t, err = d.tally(ctx, r.ID); err != nil {
-		return t, err
-	}
-	g := &driving{desk: d, redrive: r, pace: pace, first: t, Tally: t, window: 1, counted: time.Now()}
+func (d *Desk) Drive(ctx context.Context, r Redrive, pace Pace, progress func(Tally)) (Tally, error) {
+	g := &driving{desk: d, redrive: r, pace: pace, window: 1}
 	if pace.Rate > 0 {
 		g.limiter = rate.NewLimiter(rate.Limit(pace.Rate), max(int(pace.Rate*rateBurst.Seconds()), 1))
 	}
-	pause := soonestLook
-	for {
-		progress(g.Tally)
-		if g.Asked <= 0 && (g.tooMany() || g.Waiting <= 0) {
-			if err := g.recount(ctx); err != nil || g.Asked == 0 && (g.tooMany() || g.Waiting == 0) {
-				return g.Tally, err
-			}
-		}
-		asked, err := g.ask(ctx)
-		if err != nil {
-			return g.Tally, err
-		}
-		if asked {
-			pause = soonestLook
-		}
-		select {
-		case <-ctx.Done():
-			return g.Tally, context.Cause(ctx)
-		case <-time.After(pause):
-		}
-		moved, took, err := g.look(ctx)
-		if err != nil {
-			return g.Tally, err
-		}
-		if pause = min(2*pause, latestLook); moved {
-			pause = soonestLook
-		}
-		pause = max(pause, took) // at most half of a connection's time
+	err := g.run(ctx, progress)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
+	return g.Tally, err
 }
 
 // driving is a redrive under way.
@@ -94,6 +66,44 @@ type driving struct {
 	through int64 // how many got through since it was widened
 	counted time.Time
 	resting time.Duration // until they are counted again
+}
+
+func (g *driving) run(ctx context.Context, progress func(Tally)) (err error) {
+	if err := g.desk.Begin(ctx, g.redrive.ID); err != nil {
+		return err
+	}
+	if g.Tally, err = g.desk.tally(ctx, g.redrive.ID); err != nil {
+		return err
+	}
+	g.first, g.counted = g.Tally, time.Now()
+	for pause := soonestLook; ; {
+		progress(g.Tally)
+		if g.Asked <= 0 && (g.tooMany() || g.Waiting <= 0) {
+			if err := g.recount(ctx); err != nil || g.Asked == 0 && (g.tooMany() || g.Waiting == 0) {
+				return err
+			}
+		}
+		asked, err := g.ask(ctx)
+		if err != nil {
+			return err
+		}
+		if asked {
+			pause = soonestLook
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+		moved, took, err := g.look(ctx)
+		if err != nil {
+			return err
+		}
+		if pause = min(2*pause, latestLook); moved {
+			pause = soonestLook
+		}
+		pause = max(pause, lookShare*took)
+	}
 }
 
 func (g *driving) tooMany() bool { return g.Failed-g.first.Failed > g.pace.MaxFailures }
@@ -120,12 +130,14 @@ func (g *driving) look(ctx context.Context) (moved bool, took time.Duration, err
 }
 
 // recount counts all: what was only added up leaves out what others did to the same redrive.
-func (g *driving) recount(ctx context.Context) (err error) {
+func (g *driving) recount(ctx context.Context) error {
 	began := time.Now()
-	g.Tally, err = g.desk.count(ctx, g.redrive.ID)
-	g.counted = time.Now()
-	g.resting = recountShare * time.Since(began)
-	return err
+	t, err := g.desk.count(ctx, g.redrive.ID)
+	if err != nil {
+		return err
+	}
+	g.Tally, g.counted, g.resting = t, time.Now(), recountShare*time.Since(began)
+	return nil
 }
 
 // ask asks for more, if there is room for a good part of what may be under way.

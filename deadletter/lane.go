@@ -54,18 +54,18 @@ func (l *Letter) marks() event.OrderID {
 const (
 	endLane  = `DELETE FROM deadletter.lanes WHERE service = $1 AND lane = ANY($2::uuid[])`
 	stopLane = `UPDATE deadletter.lanes SET due_at = NULL, holder = NULL, lease_until = NULL, overruled = false WHERE service = $1 AND lane = ANY($2::uuid[])`
-	// renewLane is for lanes that go on.
-	renewLane = `UPDATE deadletter.lanes SET lease_until = clock_timestamp() + $3::bigint * interval '1 millisecond', overruled = false WHERE service = $1 AND lane = ANY($2::uuid[])`
+	// heedLane has what is said of the next head count again.
+	heedLane = `UPDATE deadletter.lanes SET overruled = false WHERE service = $1 AND lane = ANY($2::uuid[])`
 	// wakeLane has a lane go on as soon as whoever is at it lets go.
 	wakeLane = `UPDATE deadletter.lanes SET due_at = clock_timestamp() WHERE service = $1 AND lane = ANY($2::uuid[])`
 )
 
 // changeLanes runs one of the statements above on lanes that this transaction has locked.
-func changeLanes(ctx context.Context, tx *sql.Tx, query, service string, lanes outbox.UUIDArray, args ...any) error {
+func changeLanes(ctx context.Context, tx *sql.Tx, query, service string, lanes outbox.UUIDArray) error {
 	if len(lanes) == 0 {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, query, append([]any{service, lanes}, args...)...); err != nil {
+	if _, err := tx.ExecContext(ctx, query, service, lanes); err != nil {
 		return fmt.Errorf("change %d lanes of %s: %w", len(lanes), service, err)
 	}
 	return nil

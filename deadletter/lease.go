@@ -89,8 +89,7 @@ const (
 	mine = `WITH mine AS MATERIALIZED (
 	SELECT t.lane FROM deadletter.lanes t JOIN unnest($2::uuid[], $3::uuid[]) AS d(lane, holder) ON t.service = $1 AND t.lane = d.lane AND t.holder = d.holder
 	ORDER BY t.lane FOR UPDATE OF t`
-	// renewClaims goes round lanes that somebody has locked: this process, which renews the lease itself then, or whoever
-	// asks for a letter, for a moment.
+	// renewClaims goes round lanes that somebody has locked, for a moment: whoever notes an outcome, or asks for a letter.
 	renewClaims = mine + ` SKIP LOCKED)
 UPDATE deadletter.lanes t SET lease_until = clock_timestamp() + $4::bigint * interval '1 millisecond' FROM mine WHERE t.service = $1 AND t.lane = mine.lane RETURNING t.lane`
 	releaseClaims = mine + `)
@@ -119,8 +118,8 @@ func (r *Redriver) leave(c *claim) {
 	delete(r.inHand, c)
 }
 
-// renew renews leases until ctx ends: a handler may take as long as it likes. Lanes that go on quickly renew their lease
-// with each outcome, and cost nothing here.
+// renew renews leases until ctx ends: a handler may take as long as it likes. Lanes that come to their end sooner cost
+// nothing here.
 func (r *Redriver) renew(ctx context.Context) {
 	every := r.parking.lease / renewShare
 	tick := time.NewTicker(every)

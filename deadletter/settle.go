@@ -97,7 +97,7 @@ func (p *Parking) goOn(ctx context.Context, tx *sql.Tx, mine []*settlement, pass
 	if err != nil {
 		return err
 	}
-	var ended, waiting, going outbox.UUIDArray
+	var ended, waiting, overruled outbox.UUIDArray
 	for _, s := range mine {
 		if s.tried() && !s.outcome.ends() {
 			continue
@@ -112,7 +112,9 @@ func (p *Parking) goOn(ctx context.Context, tx *sql.Tx, mine []*settlement, pass
 			waiting = append(waiting, s.claim.lane)
 		default:
 			s.next = head
-			going = append(going, s.claim.lane)
+			if s.void {
+				overruled = append(overruled, s.claim.lane)
+			}
 		}
 	}
 	if err := changeLanes(ctx, tx, endLane, p.service, ended); err != nil {
@@ -121,7 +123,7 @@ func (p *Parking) goOn(ctx context.Context, tx *sql.Tx, mine []*settlement, pass
 	if err := changeLanes(ctx, tx, stopLane, p.service, waiting); err != nil {
 		return err
 	}
-	return changeLanes(ctx, tx, renewLane, p.service, going, p.lease.Milliseconds())
+	return changeLanes(ctx, tx, heedLane, p.service, overruled)
 }
 
 // settlePause is the pause before an outcome is noted again that could not be, and longestSettlePause the longest.
@@ -131,12 +133,11 @@ const (
 )
 
 // settleHead notes what became of a lane's head. It returns the next message of the lane if that one may be tried
-// now, and then the lane is leased anew; nil if the lane has come to its end, or waits, or is somebody else's. While the
+// now; nil if the lane has come to its end, or waits, or is somebody else's. While the
 // database cannot be reached it tries again, until keep ends or the lane's lease does.
 func (p *Parking) settleHead(keep context.Context, c *claim, head *Letter, o Outcome) (*Letter, error) {
 	s := &settlement{claim: c, head: head, outcome: o}
 	for pause := settlePause; ; pause = min(2*pause, longestSettlePause) {
-		began := time.Now()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(keep), writeLimit)
 		err := untilFree(ctx, &s.member, func() error { return p.settles.Do(ctx, s) })
 		cancel()
@@ -145,7 +146,6 @@ func (p *Parking) settleHead(keep context.Context, c *claim, head *Letter, o Out
 			p.watch.log.Warn("a lane is not under this claim any more: whoever has it now decides", "service", p.service, "order_id", c.order, "lane", c.lane)
 			return nil, nil
 		case err == nil:
-			c.renewed(began)
 			return s.next, nil
 		case outbox.IsRefused(err) || keep.Err() != nil || c.age() > p.lease:
 			return nil, err
