@@ -46,7 +46,7 @@ func (t *Tally) note(outcome string) {
 const (
 	findOutcomes = `WITH looked AS MATERIALIZED (
 	SELECT r.n, r.outcome, r.letter_id FROM deadletter.redrive_letters r WHERE r.redrive_id = $1 AND `
-	noteOutcomes = `), found AS (
+	noteOutcomes = `), found AS MATERIALIZED (
 	SELECT d.n, d.outcome, CASE
 		WHEN d.outcome IN ('asked', 'held') THEN CASE
 			WHEN l.id IS NULL THEN 'resolved'
