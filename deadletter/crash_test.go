@@ -55,7 +55,7 @@ func (c crash) at(t *testing.T, dsn string, k int) (hit bool) {
 	defer first.db.Close()
 	first.parking.lease = time.Hour // who is alive leaves no lane to the end of its lease
 	if c.dies {
-		first.parking.lease = 100 * time.Millisecond
+		first.parking.lease = 500 * time.Millisecond // its successor waits for the end of it
 	}
 	alive, redrives := first, false
 	// If the process is dead, its successor goes on with what it did.
