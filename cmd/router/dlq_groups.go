@@ -118,7 +118,7 @@ func printGroups(w io.Writer, found groupsJSON, filtered, everything bool, now t
 	for _, p := range found.Paused {
 		printPause(w, p, width, now)
 	}
-	printResumed(w, found.Resumed, width, now)
+	printResumed(w, found.Resumed, width)
 	if len(found.Groups) == 0 {
 		return nil
 	}
@@ -177,12 +177,12 @@ func whyPaused(p deadletter.Pause) string {
 }
 
 // printResumed tells of pauses that are over: who ended them, and why.
-func printResumed(w io.Writer, list []deadletter.Pause, width int, now time.Time) {
+func printResumed(w io.Writer, list []deadletter.Pause, width int) {
 	for i, p := range list {
 		if i == 0 {
 			fmt.Fprintln(w)
 		}
-		text := fmt.Sprintf("%s was paused for %s until %s, because %s; %s resumed it: %s", p.Service, age(*p.ResumedAt, p.Since), ago(now, *p.ResumedAt),
+		text := fmt.Sprintf("%s was paused at %s for %s, because %s; resumed by %s: %s", p.Service, p.Since.Local().Format(time.DateTime), age(*p.ResumedAt, p.Since),
 			whyPaused(p), p.ResumedBy, p.Reason)
 		for _, line := range wrapped(text, width) {
 			fmt.Fprintln(w, line)

@@ -45,14 +45,17 @@ func TestDLQWatches(t *testing.T) {
 			t.Errorf("that it takes messages again looks like a failure: %s", line)
 		}
 	}
-	expect(t, "the past", in.run("dlq", "groups", "--all"), 0, "shipping was paused for", "group abc: boom", "tester resumed it: mended")
+	in.exec("INSERT INTO deadletter.pauses (service, fingerprint, error, letters) VALUES ('order', '', 'too much waits', 5)")
+	expect(t, "of no one kind", in.run("dlq", "groups"), 0, "because too much waits")
+	in.must("dlq", "resume", "order", "--reason", "made room")
+	expect(t, "the past", in.run("dlq", "groups", "--all"), 0, "shipping was paused at ", "group abc: boom", "resumed by tester: mended")
 	in.exec("INSERT INTO deadletter.pauses (service, fingerprint, error, letters, resumed_at, resumed_by, reason) VALUES ('shipping', 'def', 'boom', 5, now(), 'ada', 'a blink')")
 	until(t, "a pause that is over at once", func() bool { return strings.Contains(people.out.String(), "by ada: a blink") })
 	id := in.letter(lettered())[0]
 	await("imported " + id)
 	in.must("dlq", "drop", id, "--reason", "not needed")
 	await("dropped " + id)
-	if got, want := strings.Join(said(), ", "), "paused , resumed , paused , resumed , failed "+id+", imported "+id+", dropped "+id; got != want {
+	if got, want := strings.Join(said(), ", "), "paused , resumed , paused , resumed , paused , resumed , failed "+id+", imported "+id+", dropped "+id; got != want {
 		t.Errorf("it told\n%s, want\n%s", got, want)
 	}
 	until(t, "the other one tells it too", func() bool { return strings.Contains(people.out.String(), "by tester: not needed") })

@@ -161,8 +161,11 @@ func topology(flow router.Graph, here []string) any {
 // all other orders go on.
 func lettersNote(p *deadletter.Parking) string {
 	if pause, is := p.Paused(); is {
-		return fmt.Sprintf("PAUSED since %s, because too many messages failed alike (group %s); mend it, then: router dlq resume %s",
-			pause.Since.Format(time.RFC3339), pause.Fingerprint, p.Service())
+		why := fmt.Sprintf("too many messages failed alike (group %s)", pause.Fingerprint)
+		if pause.Fingerprint == "" { // it is no kind of failure but how much waits
+			why = pause.Error
+		}
+		return fmt.Sprintf("PAUSED since %s, because %s; mend it, then: router dlq resume %s", pause.Since.Format(time.RFC3339), why, p.Service())
 	}
 	d := p.Depth()
 	if d.Letters == 0 {
