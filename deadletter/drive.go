@@ -164,9 +164,11 @@ func (g *driving) ask(ctx context.Context) (asked bool, err error) {
 	return true, err
 }
 
-// nextLetters takes the next n letters of a redrive.
-const nextLetters = `UPDATE deadletter.redrive_letters SET outcome = 'asked' WHERE redrive_id = $1 AND n IN (
-	SELECT n FROM deadletter.redrive_letters WHERE redrive_id = $1 AND outcome IS NULL ORDER BY n LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING letter_id`
+// nextLetters takes the next n letters of a redrive. They are chosen once: a subselect may be run for each row, and with
+// SKIP LOCKED it would find others each time.
+const nextLetters = `WITH next AS MATERIALIZED (
+	SELECT n FROM deadletter.redrive_letters WHERE redrive_id = $1 AND outcome IS NULL ORDER BY n LIMIT $2 FOR UPDATE SKIP LOCKED)
+UPDATE deadletter.redrive_letters SET outcome = 'asked' WHERE redrive_id = $1 AND n IN (SELECT n FROM next) RETURNING letter_id`
 
 // ask asks for the next n letters, and returns how many there were.
 func (d *Desk) ask(ctx context.Context, r Redrive, n int64) (int64, error) {

@@ -124,6 +124,36 @@ func TestARedriveStopsAtTheFirstFailure(t *testing.T) {
 	}
 }
 
+// rescans has the planner run what stands in a subselect once for each row, as it may do by itself where tables are small.
+const rescans = `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_material = off;
+SET LOCAL enable_hashagg = off; SET LOCAL enable_sort = off`
+
+// However the planner joins, so many letters are taken and not one more: the first goes alone, and a rate is kept.
+func TestNoMoreLettersAreTakenThanAskedFor(t *testing.T) {
+	db := database(t)
+	r := newReplica(t, db, "replica", ifNot(func(string) error { return errors.New("boom") }), Options{})
+	const letters, wanted = 30, 2
+	for i := range letters {
+		r.must(t, New, letterFor(newOrder(), i))
+	}
+	frozen := freeze(t, r.desk(), "")
+	for _, setting := range []string{"", rescans} {
+		tx, err := db.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(setting); err != nil {
+			t.Fatal(err)
+		}
+		if taken, err := column(t.Context(), tx, nextLetters, frozen.ID, wanted); err != nil || len(taken) != wanted {
+			t.Errorf("with %q %d letters are taken, want %d; %v", setting, len(taken), wanted, err)
+		}
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Several letters of one order, all asked for: the first that fails again holds the others.
 func TestWhatFailsAgainHoldsTheRestOfItsOrder(t *testing.T) {
 	db := database(t)
