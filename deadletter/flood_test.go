@@ -188,3 +188,40 @@ func TestWhatWasSettledLongAgoIsRemoved(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
+
+// However the planner joins, no more is removed at a time than a batch.
+func TestNoMoreIsRemovedThanABatch(t *testing.T) {
+	db := database(t)
+	r := newReplica(t, db, "replica", ifNot(func(string) error { return errors.New("boom") }), Options{})
+	const old, batch = 10, 2
+	for i := range old {
+		r.must(t, New, letterFor(newOrder(), i))
+		freeze(t, r.desk(), "")
+	}
+	for _, age := range []string{
+		"UPDATE deadletter.letters SET closed_at = now() - interval '31 days'",
+		"UPDATE deadletter.redrives SET created_at = now() - interval '31 days'",
+		"INSERT INTO deadletter.pauses (service, fingerprint, error, letters, resumed_at) SELECT 'seen', '', '', 1, now() - interval '31 days' FROM deadletter.redrives",
+	} {
+		if _, err := db.Exec(age); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.Exec(rescans); err != nil {
+		t.Fatal(err)
+	}
+	for _, removal := range removals {
+		result, err := tx.Exec(removal.query, int64(retention.Seconds()), batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := result.RowsAffected(); err != nil || n != batch {
+			t.Errorf("%d rows are removed, want %d; %v; by %s", n, batch, err, removal.query)
+		}
+	}
+}

@@ -18,17 +18,20 @@ const (
 	tidyRedrives = 5
 )
 
-// What is removed, with its batch. Several processes tidy the same tables.
+// What is removed, with its batch, which is chosen once (see nextLetters). Several processes tidy the same tables.
 var removals = []struct {
 	query string
 	batch int64
 }{
-	{`DELETE FROM deadletter.letters WHERE id IN (
-	SELECT id FROM deadletter.letters WHERE closed_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED)`, tidyBatch},
-	{`DELETE FROM deadletter.redrives WHERE id IN (
-	SELECT id FROM deadletter.redrives WHERE created_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED)`, tidyRedrives},
-	{`DELETE FROM deadletter.pauses WHERE id IN (
-	SELECT id FROM deadletter.pauses WHERE resumed_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED)`, tidyBatch},
+	{`WITH old AS MATERIALIZED (
+	SELECT id FROM deadletter.letters WHERE closed_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED)
+	DELETE FROM deadletter.letters WHERE id IN (SELECT id FROM old)`, tidyBatch},
+	{`WITH old AS MATERIALIZED (
+	SELECT id FROM deadletter.redrives WHERE created_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED)
+	DELETE FROM deadletter.redrives WHERE id IN (SELECT id FROM old)`, tidyRedrives},
+	{`WITH old AS MATERIALIZED (
+	SELECT id FROM deadletter.pauses WHERE resumed_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED)
+	DELETE FROM deadletter.pauses WHERE id IN (SELECT id FROM old)`, tidyBatch},
 }
 
 // tidy removes what was settled long ago. more means that there is more of it.
