@@ -21,8 +21,10 @@ const (
 	insertWait = `INSERT INTO waits (service, order_id, step, due_at) VALUES ($1, $2, $3, now() + $4 * interval '1 microsecond')
 ON CONFLICT (service, order_id, step) DO UPDATE SET due_at = excluded.due_at, attempt = 0`
 	deleteWaits = `DELETE FROM waits WHERE service = $1 AND order_id = $2 AND step = ANY($3)`
-	claimWaits  = `UPDATE waits w SET due_at = now() + $2 * interval '1 microsecond', attempt = w.attempt + 1
-FROM (SELECT service, order_id, step FROM waits WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED) AS c
+	// What is due is chosen once: a subselect may be run for each row, and would find others each time.
+	claimWaits = `WITH c AS MATERIALIZED (
+	SELECT service, order_id, step FROM waits WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+UPDATE waits w SET due_at = now() + $2 * interval '1 microsecond', attempt = w.attempt + 1 FROM c
 WHERE w.service = c.service AND w.order_id = c.order_id AND w.step = c.step
 RETURNING w.service, w.order_id, w.step, w.attempt`
 )
