@@ -107,7 +107,7 @@ var badRecords = []badRecord{
 	}), letters: allThatHear, because: "depth"},
 	{kind: "900 KiB that are not JSON", make: keyed(text(strings.Repeat("x", large))), letters: allThatHear, because: "not a JSON object"},
 	{kind: "8001 lines, too much to answer", make: keyed(manyLines), letters: []string{"inventory"}, because: "bytes; an event may have", holdsUp: true},
-	{kind: "NUL in a text", make: keyed(changed(`c-1`, `c-\u0000`)), letters: []string{"notification"}, because: "refused", holdsUp: true},
+	{kind: "NUL in a text", make: keyed(changed(`"c-1"`, `"c-\u0000"`)), letters: []string{"notification"}, because: "refused", holdsUp: true},
 	{kind: "a SKU with NUL", make: keyed(changed(`MUG`, `M\u0000G`)), letters: []string{"inventory"}, because: "items[0]", holdsUp: true},
 	{kind: "binary headers, and not JSON", make: keyed(text("x"), "image", "\x00\xff\x01", "ce_id", "\xff\xfe", "ce_correlationid", "a\nb", "n\xffme", "v"), letters: allThatHear, because: "not a JSON object"},
 	{kind: "an orderId given twice", make: keyed(func(id string) []byte {
@@ -119,9 +119,9 @@ var badRecords = []badRecord{
 	{kind: "Watermill's id, no ce_ headers", make: keyed(good, "_watermill_message_uuid", uuid.NewString())},
 	{kind: "ids that are no UUIDs", make: keyed(good, "ce_id", "order 7", "ce_source", "elsewhere", "ce_correlationid", "two\nlines", "ce_time", "yesterday", "traceparent", "\x00")},
 	{kind: "fields nobody knows", make: keyed(changed(`"customerId"`, `"colour":"red","customerId"`))},
-	{kind: "invalid UTF-8 in a text", make: keyed(changed("c-1", "c-\xff"))},
+	{kind: "invalid UTF-8 in a text", make: keyed(changed(`"c-1"`, "\"c-\xff\""))},
 	{kind: "binary headers", make: keyed(good, "image", "\x00\xff\x01", "n\xffme", strings.Repeat("x", 100<<10))},
-	{kind: "900 KiB that are right", make: keyed(changed("c-1", strings.Repeat("c", large)))},
+	{kind: "900 KiB that are right", make: keyed(changed(`"c-1"`, `"`+strings.Repeat("c", large)+`"`))},
 }
 
 // aboutNobody is an event of each type on an order nobody placed: it is remembered, or says
