@@ -1,0 +1,68 @@
+package verify
+
+import (
+	"slices"
+	"time"
+)
+
+// look is what is known of the looking itself: when, how far, and at what.
+type look struct {
+	// at is when each service's rows were read, in microseconds on their database's clock; 0: they were not.
+	at [services]int64
+	// log tells whether the log was read.
+	log bool
+	// partitions is how many each event's topic has; 0: there is no such topic.
+	partitions [kinds]int32
+	// committed is how far each service said it was, before its rows were read.
+	committed [services][kinds]map[int32]int64
+	// gone is the time before which events may have been removed from a partition; 0: none.
+	gone [kinds]map[int32]int64
+	// lettersGone is the same of the letters' topics, all partitions together.
+	lettersGone [services]int64
+	// provider tells whether the simulated provider's book was read.
+	provider bool
+	// atRest: whoever asked says that nothing is going on any more.
+	atRest bool
+	// patience is how long an order may go on without a reason, in microseconds.
+	patience int64
+}
+
+// slack is how much earlier than a snapshot something must have happened for the snapshot to have
+// it for sure. A transaction of the system ends within seconds, and clocks agree within half a one.
+const slack = int64(time.Minute / time.Microsecond)
+
+// has tells whether a service's rows were read.
+func (l *look) has(s service) bool { return s < services && l.at[s] != 0 }
+
+// afterwards tells whether an event that the publisher's row does not count may have been said after
+// the row was read.
+func (l *look) afterwards(s service, at int64) bool { return !l.atRest && at > l.at[s]-slack }
+
+// complete tells whether all events that a publisher has ever said of an order that began then must
+// still be in the log.
+func (l *look) complete(s service, key id, since int64) bool {
+	if !l.log {
+		return false
+	}
+	for k, line := range flow {
+		if line.publisher != s || l.partitions[k] == 0 {
+			continue
+		}
+		if gone := l.gone[k][partitionOf([]byte(key.String()), l.partitions[k])]; gone != 0 && since <= gone+slack {
+			return false
+		}
+	}
+	return true
+}
+
+// firstIsFirst tells whether a record's first occurrence in its partition must still be there.
+func (l *look) firstIsFirst(r *record) bool {
+	gone := l.gone[r.Kind][r.Partition]
+	return gone == 0 || r.At > gone+slack
+}
+
+// done tells whether a service said, before its rows were read, that it was done with a record.
+func (l *look) done(s service, r *record) bool { return r.Offset < l.committed[s][r.Kind][r.Partition] }
+
+// hears tells whether a service hears an event.
+func hears(s service, k kind) bool { return slices.Contains(flow[k].consumers, s) }
