@@ -70,7 +70,8 @@ outbox carries their events from Postgres to Kafka.
   router serve          runs it; without configuration, on an embedded broker and a private Postgres
   router demo           places orders against a running router and accounts for each of them
   router flow           shows who says what and who hears it
-  router dlq            shows what could not be processed, and has it tried again`,
+  router dlq            shows what could not be processed, and has it tried again
+  router verify         proves what can be proved from the databases and the log`,
 		SilenceUsage: true, SilenceErrors: true,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -78,7 +79,7 @@ outbox carries their events from Postgres to Kafka.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", plainFlagError(err), cmd.CommandPath())}
 	})
-	root.AddCommand(serveCommand(), flowCommand(), migrateCommand(), dlqCommand(), versionCommand(), demoCommand())
+	root.AddCommand(serveCommand(), flowCommand(), migrateCommand(), dlqCommand(), verifyCommand(), versionCommand(), demoCommand())
 	wrapArgs(root)
 	return root
 }
