@@ -11,8 +11,8 @@ import (
 	"millrace/testserver"
 )
 
-// run runs a command of the router, which must succeed.
-func run(t *testing.T, args ...string) {
+// runCommand runs a command of the router, which must succeed.
+func runCommand(t *testing.T, args ...string) {
 	t.Helper()
 	var out bytes.Buffer
 	root := rootCommand()
@@ -91,8 +91,8 @@ func TestVerifyWithDeadLetters(t *testing.T) {
 	if err := db.QueryRowContext(t.Context(), `SELECT id FROM deadletter.letters WHERE service = 'shipping' AND status = 'new' ORDER BY position LIMIT 1`).Scan(&first); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "dlq", "drop", first, "--reason", "to see what comes of it")
-	run(t, "dlq", "redrive", "--filter", "service:shipping", "--yes", "--reason", "mended")
+	runCommand(t, "dlq", "drop", first, "--reason", "to see what comes of it")
+	runCommand(t, "dlq", "redrive", "--filter", "service:shipping", "--yes", "--reason", "mended")
 	eventually(t, "the system is at rest", func() bool {
 		if r := verified(t); !r.OK {
 			t.Fatalf("while letters are redriven:\n%s", examples(t, r))
