@@ -26,6 +26,11 @@ func checkEndings(o *order, l *look, f *findings) {
 	row := o.Rows[orders]
 	switch status := row.Order.Status; status {
 	case statusDelivered, statusCancelled:
+		for _, w := range o.Waits {
+			if l.atRest {
+				f.wrong(i6, o, nil, "it is %s, the system is said to be at rest, and %s still waits for %q (%d calls so far)", status, w.Service, w.Step, w.Attempt)
+			}
+		}
 	case statusNeedsAttention:
 		f.listed(o, status, []string{"an operator has to resolve it"})
 	default:

@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
 	"strings"
 )
@@ -11,6 +12,7 @@ import (
 // book says, and what the order costs. The two are in one database and so in one snapshot; only a
 // payment that waits for an answer may be behind the book.
 func checkMoney(o *order, l *look, s *sums, f *findings) {
+	o.costsWhatItsLinesDo(f)
 	if !l.has(payments) || !l.provider {
 		return
 	}
@@ -93,6 +95,20 @@ func wanted(p *paymentState, book *account) *moved {
 		return captured
 	}
 	return &moved{}
+}
+
+// costsWhatItsLinesDo adds up what was ordered, without bounds.
+func (o *order) costsWhatItsLinesDo(f *findings) {
+	if !o.placed() {
+		return
+	}
+	state, sum := o.Rows[orders].Order, new(big.Int)
+	for _, line := range state.Items {
+		sum.Add(sum, new(big.Int).Mul(big.NewInt(line.Quantity), big.NewInt(line.UnitPrice)))
+	}
+	if sum.Cmp(big.NewInt(state.Total.Amount)) != 0 {
+		f.wrong(i3, o, nil, "its total is %s, and its lines come to %s", state.Total, sum)
+	}
 }
 
 // costsTheSame compares the payment with the order.

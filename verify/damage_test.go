@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -108,6 +109,7 @@ var damages = []damage{
 	}, i2, "inventory has processed "},
 	{"an answer was taken twice", func(w *world) {
 		r, answer := w.paid.row(payments), anyID()
+		answer[6] = 5 << 4 // answers have UUIDv5s
 		r.Processed = append(r.Processed, answer, answer)
 	}, i2, "payment has processed "},
 	{"stock is reserved and refused", func(w *world) { w.paid.says(inventoryRejected, "", "") }, i2, "both reserved and refused"},
@@ -124,6 +126,14 @@ var damages = []damage{
 	{"the payment is of another total", func(w *world) {
 		w.paid.row(payments).Payment.Total.Amount, w.paid.Account.CapturedAmount = 1, 1
 	}, i3, "the order costs 2500 EUR, the payment is of 1 EUR"},
+	{"an order costs something else than its lines", func(w *world) {
+		o := w.begun.row(orders).Order
+		o.Items = []item{{mug, 2, 1249}}
+	}, i3, "its lines come to 2498"},
+	{"its lines come to more than fits", func(w *world) {
+		o := w.begun.row(orders).Order
+		o.Items, o.Total = []item{{mug, math.MaxInt64, 4}}, money{-4, "EUR"}
+	}, i3, "its lines come to 36893488147419103228"},
 	{"an account nobody asked for", func(w *world) {
 		w.begun.Account = &account{Captures: 1, CapturedAmount: 1, Currency: "EUR"}
 	}, i3, "the payment service knows nothing of it"},
@@ -136,10 +146,10 @@ var damages = []damage{
 	{"a restock that no ledger knows", func(w *world) { delete(w.sums.restocked, mug) }, i4, "the ledger knows of no restock"},
 	{"an article is gone", func(w *world) { delete(w.sums.levels, mug) }, i4, "there is no such article"},
 	{"another article is reserved than ordered", func(w *world) {
-		w.parked.row(inventory).Stock.Items = []item{{"MUG-BLUE", 2}}
+		w.parked.row(inventory).Stock.Items = []item{{"MUG-BLUE", 2, 1250}}
 		w.level(func(l *level) { l.Reserved, l.Available = 0, l.Available+2 })
 		w.sums.levels["MUG-BLUE"] = level{Initial: 2, Reserved: 2}
-	}, i4, "it ordered [{MUG-RED 2}], and the reservation is of [{MUG-BLUE 2}]"},
+	}, i4, "it ordered [2 MUG-RED], and the reservation is of [2 MUG-BLUE]"},
 
 	{"two events of a topic change places", func(w *world) {
 		a, b := w.paid.event(shippingStatus, parcelPreparing), w.paid.event(shippingStatus, parcelShipped)
@@ -159,6 +169,13 @@ var damages = []damage{
 		r := w.paid.event(inventoryUpdate)
 		r.Partition = (r.Partition + 1) % 3
 	}, i5, "the key belongs into partition"},
+
+	{"a message overtook another one", func(w *world) {
+		r := w.paid.row(orders)
+		a, b := w.paid.event(shippingStatus, parcelShipped).ID, w.paid.event(shippingStatus, parcelDelivered).ID
+		i, j := slices.Index(r.Processed, a), slices.Index(r.Processed, b)
+		r.Processed[i], r.Processed[j] = b, a
+	}, i5, "order processed the first before the second, which came before it"},
 
 	{"no deadline", func(w *world) { w.begun.row(orders).Waiting, w.begun.Waits = nil, nil }, i6, "has no deadline"},
 	{"a wait is forgotten", func(w *world) { w.begun.Waits = nil }, i6, `waits for "deadline", and nothing will ever do that`},
@@ -180,6 +197,10 @@ var damages = []damage{
 	}, i6, "it is CANCELLED, but its stock is RESERVED"},
 	{"delivered, and not sent", func(w *world) { w.paid.row(shipping).Parcel.Status = parcelShipped }, i6, "its parcel SHIPPED"},
 
+	{"an event was processed that never was in the log", func(w *world) {
+		r := w.paid.row(inventory)
+		r.Processed = append(r.Processed, anyID())
+	}, i7, "inventory has processed event"},
 	{"an event was never published", func(w *world) { w.paid.forget(w.paid.event(inventoryUpdate)) }, i7, "payment said 3 events of it, and version 2 is neither in the log nor in the outbox"},
 	{"the last event was never published", func(w *world) { w.paid.forget(w.paid.event(notificationSent, "delivered")) }, i7, "version 2 is neither in the log nor in the outbox"},
 	{"an event was never committed", func(w *world) {
@@ -207,7 +228,7 @@ var damages = []damage{
 		w.paid.event(notificationSent, "placed").Readable = false
 	}, i8, "analytics has committed the offset behind this NotificationSent(placed)"},
 	{"nor one whose key is no order's id", func(w *world) {
-		r := record{Kind: paymentInitiated, Offset: 9, ID: anyID(), Source: stranger}
+		r := record{Kind: paymentInitiated, Offset: 9, ID: anyID(), Source: stranger, Stamp: now}
 		w.begun.order = &order{ID: r.ID, Log: []record{r}}
 	}, i8, "payment has committed the offset behind this PaymentInitiated"},
 
@@ -233,6 +254,15 @@ var damages = []damage{
 		s.Lanes = []lane{{orders, s.ID, true, false}}
 		s.Copies = []letterCopy{{Service: orders, Letter: s.Letters[0].ID, Stamp: s.at}}
 	}, i9, "order processed the second although the first"},
+	{"a redrive came behind what waited for it", func(w *world) {
+		s := w.paid
+		shipped, delivered := s.event(shippingStatus, parcelShipped), s.event(shippingStatus, parcelDelivered)
+		s.putAside(orders, shipped, letterResolved)
+		s.hears(orders, shipped)
+		if r := s.row(orders); slices.Index(r.Processed, shipped.ID) < slices.Index(r.Processed, delivered.ID) {
+			panic("it is in order")
+		}
+	}, i9, "order processed the first before the second"},
 	{"messages wait in the wrong order", func(w *world) {
 		s := w.paid
 		for _, status := range []string{parcelDelivered, parcelShipped} {

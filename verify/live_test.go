@@ -165,7 +165,7 @@ func TestWhatPeopleDecideIsNotJudged(t *testing.T) {
 			s.putAside(inventory, s.event(orderCreated), letterResolved)
 			s.hears(inventory, s.event(orderCreated))
 			s.Letters[0].Touched = true
-			s.row(inventory).Stock.Items = []item{{mug, 1}, {mug, 1}, {"MUG-BLUE", 0}}
+			s.row(inventory).Stock.Items = []item{{mug, 1, 1250}, {mug, 1, 1250}, {"MUG-BLUE", 0, 1250}}
 		},
 		"a refund was settled in another way": func(w *world) {
 			s := w.cancelled

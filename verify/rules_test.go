@@ -289,7 +289,7 @@ func TestStatesAreReadAsTheyAreWritten(t *testing.T) {
 		},
 		inventory: {
 			inventoryservice.Reservation{ID: someOrder, Status: inventoryservice.Sold, Items: []event.Item{{SKU: mug, Quantity: 2, UnitPrice: 7}}},
-			row{Stock: &reservation{stockSold, []item{{mug, 2}}}},
+			row{Stock: &reservation{stockSold, []item{{mug, 2, 7}}}},
 		},
 		shipping: {
 			shippingservice.Shipment{ID: someOrder, Status: event.ParcelLost},

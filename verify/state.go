@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"hash/maphash"
 	"strings"
 	"time"
@@ -17,14 +18,18 @@ var seed = maphash.MakeSeed()
 
 // item is one line of an order.
 type item struct {
-	SKU      string `json:"sku"`
-	Quantity int64  `json:"quantity"`
+	SKU       string `json:"sku"`
+	Quantity  int64  `json:"quantity"`
+	UnitPrice int64  `json:"unitPrice"`
 }
+
+func (i item) String() string { return fmt.Sprintf("%d %s", i.Quantity, i.SKU) }
 
 func codeItems(c *spill.Coder, list *[]item) {
 	spill.Each(c, list, func(i *item) {
 		c.Name(&i.SKU)
 		spill.Number(c, &i.Quantity)
+		spill.Number(c, &i.UnitPrice)
 	})
 }
 

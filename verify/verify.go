@@ -317,7 +317,7 @@ func checkOrder(o *order, l *look, s *sums, f *findings) {
 		f.count.Orders++
 	}
 	for _, check := range []func(*order, *look, *findings){
-		checkAccepted, checkOnce, checkVersions, checkEndings, checkPublished, checkProcessed, checkLetters, checkCorrelation, checkRow, checkHistory,
+		checkAccepted, checkOnce, checkVersions, checkEndings, checkPublished, checkProcessed, checkHeard, checkLetters, checkCorrelation, checkRow, checkHistory,
 	} {
 		check(o, l, f)
 	}

@@ -89,7 +89,7 @@ func (w *world) check() *findings {
 func (w *world) place(age time.Duration) *story {
 	s := &story{order: &order{ID: anyID()}, world: w, at: now - age.Microseconds()}
 	s.partition = partitionOf([]byte(s.ID.String()), 3)
-	s.row(orders).Order.Items, s.row(orders).Order.Total = []item{{mug, 2}}, price
+	s.row(orders).Order.Items, s.row(orders).Order.Total = []item{{mug, 2, 1250}}, price
 	s.happens(factPlaced, historyFact{Placed: 7})
 	s.row(orders).Order.Status, s.row(orders).Order.Placed = statusPending, 7
 	s.row(orders).Column = statusPending
@@ -174,7 +174,7 @@ func (s *story) tells(notice, channel string) {
 // pays goes on until the order is PAID, and its parcel is being prepared.
 func (s *story) pays() {
 	s.says(inventoryReserved, "", "")
-	s.row(inventory).Stock.Status, s.row(inventory).Stock.Items = stockReserved, []item{{mug, 2}}
+	s.row(inventory).Stock.Status, s.row(inventory).Stock.Items = stockReserved, []item{{mug, 2, 1250}}
 	s.happens(factStockReserved, historyFact{})
 	s.row(orders).Order.Stock.Reserved = true
 	s.enters(statusAwaiting, "")
@@ -233,7 +233,7 @@ func (w *world) cancel() *story {
 func (w *world) park() *story {
 	s := w.place(time.Hour)
 	s.says(inventoryReserved, "", "")
-	s.row(inventory).Stock.Status, s.row(inventory).Stock.Items = stockReserved, []item{{mug, 2}}
+	s.row(inventory).Stock.Status, s.row(inventory).Stock.Items = stockReserved, []item{{mug, 2, 1250}}
 	s.happens(factStockReserved, historyFact{})
 	s.row(orders).Order.Stock.Reserved = true
 	s.enters(statusAwaiting, "")
