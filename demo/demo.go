@@ -108,7 +108,6 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
-	before := r.analytics(ctx)
 
 	r.began = time.Now()
 	r.plan()
@@ -121,7 +120,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		report.Interrupted = true
 		return report, nil
 	}
-	report.audit(ctx, r, before)
+	report.audit(ctx, r)
 	if ctx.Err() != nil {
 		report.Interrupted = true
 	}

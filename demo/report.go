@@ -26,14 +26,14 @@ type Report struct {
 	// SentAgain counts requests that were sent again under the same key, by why.
 	SentAgain map[string]int `json:"sentAgain"`
 	// Outcomes add up to Arrived.
-	Outcomes  []Outcome  `json:"outcomes"`
-	Latencies []Latency  `json:"latencies"`
-	Stock     *Stock     `json:"stock,omitempty"`
-	Money     *Money     `json:"money,omitempty"`
-	Analytics *Analytics `json:"analytics,omitempty"`
-	Story     *Story     `json:"story,omitempty"`
+	Outcomes  []Outcome `json:"outcomes"`
+	Latencies []Latency `json:"latencies"`
+	Money     *Money    `json:"money,omitempty"`
+	Story     *Story    `json:"story,omitempty"`
+	// Accepted are the ids of the orders that were taken.
+	Accepted []string `json:"-"`
 	// Notes are worth knowing and no failures. Problems are failures: orders that are not
-	// accounted for, sums that do not add up, and what could not be checked.
+	// accounted for, and what could not be checked.
 	Notes       []string `json:"notes"`
 	Problems    []string `json:"problems"`
 	Interrupted bool     `json:"interrupted"`
@@ -85,6 +85,7 @@ func (r *run) report(took time.Duration) *Report {
 		report.QueuedMs = max(report.QueuedMs, ms(o.began.Sub(o.due)))
 		if !o.accepted.IsZero() {
 			report.Placed++
+			report.Accepted = append(report.Accepted, string(o.id))
 			answered = append(answered, o.accepted.Sub(o.due))
 			last = latest(last, o.accepted)
 		}

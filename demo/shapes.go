@@ -57,8 +57,7 @@ type levelBody struct {
 }
 
 type inventoryBody struct {
-	Inventory  []levelBody `json:"inventory"`
-	NextCursor string      `json:"nextCursor"`
+	Inventory []levelBody `json:"inventory"`
 }
 
 type restockBody struct {
@@ -106,18 +105,4 @@ type notificationsBody struct {
 		Status         string    `json:"status"`
 		SentAt         time.Time `json:"sentAt"`
 	} `json:"notifications"`
-}
-
-type summaryBody struct {
-	Orders struct {
-		Placed    int64 `json:"placed"`
-		Paid      int64 `json:"paid"`
-		Shipped   int64 `json:"shipped"`
-		Delivered int64 `json:"delivered"`
-		Cancelled int64 `json:"cancelled"`
-	} `json:"orders"`
-	Revenue []struct {
-		Currency string      `json:"currency"`
-		Amount   json.Number `json:"amount"`
-	} `json:"revenue"`
 }

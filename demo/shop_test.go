@@ -20,12 +20,11 @@ import (
 type shop struct {
 	mux *http.ServeMux
 
-	mu      sync.Mutex
-	orders  map[event.OrderID]*shopOrder
-	byKey   map[string]event.OrderID
-	served  map[string]int // requests, by method and the first part of the path
-	stock   []levelBody
-	outside map[string]int // what the summary says beyond the shop's own orders
+	mu     sync.Mutex
+	orders map[event.OrderID]*shopOrder
+	byKey  map[string]event.OrderID
+	served map[string]int // requests, by method and the first part of the path
+	stock  []levelBody
 
 	// before is asked first; false: it has answered.
 	before func(w http.ResponseWriter, r *http.Request) bool
@@ -63,7 +62,7 @@ func newShop() *shop {
 			{SKU: "MUG-RED", Initial: 100_000, Available: 100_000},
 			{SKU: "NO-MUG"},
 		},
-		outside: map[string]int{}, life: ordinaryLife,
+		life: ordinaryLife,
 	}
 	s.mux.HandleFunc("GET /openapi.json", s.document)
 	s.mux.HandleFunc("GET /inventory", s.inventory)
@@ -84,7 +83,6 @@ func newShop() *shop {
 	}))
 	s.mux.HandleFunc("GET /reservations/{id}", s.one(func(o *shopOrder) any { return reservationBody{"SOLD", o.body.Items} }))
 	s.mux.HandleFunc("GET /notifications", s.notifications)
-	s.mux.HandleFunc("GET /analytics/summary", s.summary)
 	return s
 }
 
@@ -197,7 +195,7 @@ func refuse(w http.ResponseWriter, status int, detail string) {
 }
 
 func (s *shop) document(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, map[string]any{"paths": map[string]any{"/payments/{orderId}": 1, "/analytics/summary": 1}})
+	answer(w, http.StatusOK, map[string]any{"paths": map[string]any{"/payments/{orderId}": 1}})
 }
 
 func (s *shop) inventory(w http.ResponseWriter, _ *http.Request) {
@@ -345,27 +343,4 @@ func (s *shop) notifications(w http.ResponseWriter, r *http.Request) {
 		{"notificationId": "n-1", "kind": "placed", "channel": "email", "status": "SENT", "sentAt": o.placed.Add(5 * time.Millisecond)},
 		{"notificationId": "n-2", "kind": "placed", "channel": "sms", "status": "SKIPPED", "sentAt": nil},
 	}})
-}
-
-func (s *shop) summary(w http.ResponseWriter, _ *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var sum summaryBody
-	revenue := int64(s.outside["revenue"])
-	sum.Orders.Placed = int64(len(s.orders) + s.outside["placed"])
-	for _, o := range s.orders {
-		switch o.now().Status {
-		case event.OrderIsCancelled:
-			sum.Orders.Cancelled++
-		case event.OrderDelivered:
-			sum.Orders.Delivered++
-			revenue += o.total()
-		case event.OrderNeedsAttention:
-			if o.refused {
-				revenue += o.total()
-			}
-		}
-	}
-	answer(w, http.StatusOK, map[string]any{"orders": sum.Orders,
-		"revenue": []map[string]any{{"currency": "EUR", "amount": revenue}, {"currency": "JPY", "amount": 7}}})
 }

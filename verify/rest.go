@@ -19,6 +19,17 @@ func RunAtRest(ctx context.Context, opts Options, within time.Duration) (*Report
 	})
 }
 
+// RunSettled is RunAtRest for a system that may have other users: where it does not come to rest, it is
+// looked at as it goes on, and that is what counts.
+func RunSettled(ctx context.Context, opts Options, within time.Duration) (*Report, error) {
+	report, err := RunAtRest(ctx, opts, within)
+	if err != nil || report.OK {
+		return report, err
+	}
+	opts.AtRest = false
+	return Run(ctx, opts)
+}
+
 func untilRest(ctx context.Context, within time.Duration, look func(atRest bool) (*Report, error)) (*Report, error) {
 	deadline := time.Now().Add(within)
 	for {

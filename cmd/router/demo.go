@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -12,6 +16,7 @@ import (
 	"millrace/config"
 	"millrace/demo"
 	"millrace/embedded"
+	"millrace/verify"
 )
 
 // defaultURL is where a router listens that nobody configured.
@@ -24,9 +29,10 @@ func demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Place orders against a running router and account for each of them",
 		Long: `Places orders at a fixed rate against a running router, over HTTP, and waits
-until each has ended. Prints outcomes, latencies, one order's story across the
-services, and whether stock and money add up. Exit code 1 if any order did not
-end as its scenario must, 130 if interrupted.
+until each has ended. Prints outcomes, latencies, and one order's story across the
+services; then, where the databases are configured or the router runs here, what
+router verify finds. Exit code 1 if any order did not end as its scenario must or
+verify found a violation, 130 if interrupted.
 
 Latency is measured from when an order was to arrive: a slow router cannot hide
 by slowing down the demo. The scenarios, for --mix name=weight,name=weight:
@@ -53,10 +59,9 @@ token. Its scope is shop; with operator too, the demo resolves what needs attent
 				return usageError{fmt.Errorf("--mix: %w", err)}
 			}
 		}
-		if !cmd.Flags().Changed("url") {
-			if options.URL, err = runningURL(); err != nil {
-				return err
-			}
+		here, err := findRouter(&options.URL)
+		if err != nil {
+			return err
 		}
 		if options.APIKey == "" {
 			options.APIKey = os.Getenv("API_KEY")
@@ -64,12 +69,18 @@ token. Its scope is shop; with operator too, the demo resolves what needs attent
 		options.Token = os.Getenv("API_TOKEN")
 		options.Progress = cmd.ErrOrStderr()
 		options.Live = options.Progress == os.Stderr && term.IsTerminal(int(os.Stderr.Fd()))
-		return runDemo(cmd, options, output.value)
+		return runDemo(cmd, options, here, output.value)
 	}
 	return cmd
 }
 
-func runDemo(cmd *cobra.Command, options demo.Options, output string) error {
+// demoReport is what --output json prints: the report, and what verify found.
+type demoReport struct {
+	*demo.Report
+	Verify *verify.Report `json:"verify,omitempty"`
+}
+
+func runDemo(cmd *cobra.Command, options demo.Options, here bool, output string) error {
 	report, err := demo.Run(cmd.Context(), options)
 	if errors.As(err, &demo.UsageError{}) {
 		return usageError{err}
@@ -77,10 +88,20 @@ func runDemo(cmd *cobra.Command, options demo.Options, output string) error {
 	if err != nil {
 		return err
 	}
+	var verified *verify.Report
+	switch {
+	case report.Interrupted:
+	case !here:
+		report.Notes = append(report.Notes, "the books are not verified from here: run router verify where the databases are")
+	default:
+		if verified, err = verifyDemo(cmd.Context(), report.Accepted); err != nil {
+			report.Problems = append(report.Problems, fmt.Sprintf("verify: %v", err))
+		}
+	}
 	if output == "json" {
-		err = printJSON(cmd.OutOrStdout(), report)
+		err = printJSON(cmd.OutOrStdout(), demoReport{report, verified})
 	} else {
-		err = report.WriteText(cmd.OutOrStdout())
+		err = writeDemo(cmd.OutOrStdout(), report, verified)
 	}
 	switch {
 	case err != nil:
@@ -89,24 +110,58 @@ func runDemo(cmd *cobra.Command, options demo.Options, output string) error {
 		return fmt.Errorf("demo: %w", cmd.Context().Err())
 	case len(report.Problems) > 0:
 		return fmt.Errorf("demo: not everything is accounted for, see the %d problems above", len(report.Problems))
+	case verified != nil && !verified.OK:
+		return fmt.Errorf("demo: verify found %d violations", verified.Violations)
 	}
 	return nil
 }
 
-// runningURL finds the router of this machine.
-func runningURL() (string, error) {
+func writeDemo(w io.Writer, report *demo.Report, verified *verify.Report) error {
+	if err := report.WriteText(w); err != nil || verified == nil {
+		return err
+	}
+	if _, err := fmt.Fprint(w, "\nverify:\n"); err != nil {
+		return err
+	}
+	return verified.WriteText(w)
+}
+
+// settlePatience is for what follows an order's end: the last notices, their events, their offsets.
+const settlePatience = 30 * time.Second
+
+// verifyDemo looks whether the books are right, and have the orders that were taken.
+func verifyDemo(ctx context.Context, accepted []string) (*verify.Report, error) {
+	return look(ctx, verifyFlags{
+		settled: true, wait: settlePatience, options: verify.Options{Accepted: accepted, Examples: verify.DefaultExamples},
+	})
+}
+
+// findRouter finds the router of this machine, where no other is named. here tells whether its databases and its log can
+// be looked at as well: they are in its data directory, or are all configured.
+func findRouter(url *string) (here bool, err error) {
 	cfg, err := config.Load(config.Environ())
 	if err != nil {
-		return "", usageError{err}
+		return false, usageError{err}
+	}
+	if *url != "" {
+		return hasOwnServers(cfg), nil
 	}
 	endpoints, err := embedded.ReadEndpoints(cfg.DataDir)
 	if errors.Is(err, embedded.ErrNotRunning) || err == nil && endpoints.HTTP == "" {
-		return defaultURL, nil // with real servers there is no data directory
+		*url = defaultURL // with real servers there is no data directory
+		return hasOwnServers(cfg), nil
 	}
 	if err != nil {
-		return "", err
+		return false, err
 	}
-	return endpoints.HTTP, nil
+	*url = endpoints.HTTP
+	return true, nil
+}
+
+// hasOwnServers tells whether everything is at servers that are configured.
+func hasOwnServers(cfg config.Config) bool {
+	return (len(cfg.Kafka.Brokers) > 0 || cfg.Transport == "memory") &&
+		!slices.ContainsFunc(cfg.Services, func(name string) bool { return !cfg.DatabaseURL(name).IsSet() })
 }
 
 func listScenarios() string {

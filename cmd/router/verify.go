@@ -30,6 +30,7 @@ type verifyFlags struct {
 	accepted  string
 	patience  time.Duration
 	wait      time.Duration
+	settled   bool // at rest if it comes to rest, else as it goes on
 	options   verify.Options
 }
 
@@ -156,7 +157,10 @@ func look(ctx context.Context, flags verifyFlags) (report *verify.Report, err er
 	if options.Patience = flags.patience; options.Patience == 0 {
 		options.Patience = cfg.Order.Deadline + cfg.Payment.Deadline + time.Minute
 	}
-	if options.AtRest {
+	switch {
+	case flags.settled:
+		return verify.RunSettled(ctx, options, flags.wait)
+	case options.AtRest:
 		return verify.RunAtRest(ctx, options, flags.wait)
 	}
 	return verify.Run(ctx, options)

@@ -157,6 +157,49 @@ func goThrough(t *testing.T, orders int, settings map[string]string) {
 	}
 }
 
+// A demo ends with what verify finds: all orders it placed are there, and nothing is wrong; or something is.
+func TestDemoEndsWithVerify(t *testing.T) {
+	settings := map[string]string{
+		"KAFKA_BROKERS": testserver.Kafka(t), "DATABASE_URL": testserver.PostgresDSN(t), "CARRIER_STEP": "20ms",
+	}
+	system := startServe(t, settings)
+	for name, value := range settings {
+		t.Setenv(name, value)
+	}
+	play := func(args ...string) (string, error) {
+		var out bytes.Buffer
+		root := rootCommand()
+		root.SetArgs(append([]string{"demo", "--url", system.http, "--orders", "10", "--mix", "accepted=1"}, args...))
+		root.SetOut(&out)
+		root.SetErr(io.Discard)
+		err := root.ExecuteContext(t.Context())
+		return out.String(), err
+	}
+	text, err := play()
+	if err != nil || !strings.Contains(text, "every order is accounted for") || !strings.Contains(text, "No violation.") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	db, err := sql.Open("postgres", settings["DATABASE_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), `UPDATE inventory.stock SET sold = sold + 1, available = available - 1 WHERE sku = (SELECT min(sku) FROM inventory.stock WHERE available > 0)`); err != nil {
+		t.Fatal(err)
+	}
+	text, err = play("--output", "json")
+	var report struct {
+		Placed int            `json:"placed"`
+		Verify *verify.Report `json:"verify"`
+	}
+	if decodeErr := json.Unmarshal([]byte(text), &report); decodeErr != nil {
+		t.Fatalf("%v, %v\n%s", err, decodeErr, text)
+	}
+	if err == nil || !strings.Contains(err.Error(), "verify found") || report.Placed != 10 || report.Verify == nil || !slices.Equal(violated(report.Verify), []string{"I4"}) {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
 // Databases and log of a real system are damaged, one thing after the other: each damage is found, and nothing else.
 func TestVerifyFindsDamage(t *testing.T) {
 	brokers, dsn := testserver.Kafka(t), testserver.PostgresDSN(t)
