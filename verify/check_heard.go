@@ -23,7 +23,12 @@ func checkHeard(o *order, l *look, f *findings) {
 
 func (o *order) heardInOrder(s service, r *row, l *look, f *findings) {
 	var last [kinds]*record
+	seen := make(map[id]bool, len(r.Processed))
 	for _, cause := range r.Processed {
+		if seen[cause] { // that is I2's
+			continue
+		}
+		seen[cause] = true
 		e := o.lookup[cause]
 		if e == nil || e.Row != 0 || !e.Readable || !l.firstIsFirst(e) {
 			continue
