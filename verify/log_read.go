@@ -14,9 +14,10 @@ import (
 const (
 	// silencePatience is how long nothing may come while there is something left to read.
 	silencePatience = time.Minute
-	// fetchBytes and fetchPartitionBytes bound what the client holds; a larger record comes all the same.
-	fetchBytes          = 8 << 20
-	fetchPartitionBytes = 1 << 20
+	// fetchBytes and fetchPartitionBytes bound what the client holds, some ten times as much: they are compressed. A larger
+	// record comes all the same.
+	fetchBytes          = 2 << 20
+	fetchPartitionBytes = 256 << 10
 	fetchWait           = 100 * time.Millisecond
 )
 

@@ -61,12 +61,15 @@ func ourSettings() []string {
 }
 
 // check looks whether what was placed was done, whole and once: every order delivered, the stock and
-// the money moved as ordered, every event in the log. It returns what the log holds.
+// the money moved as ordered, every event in the log. It returns what the log holds. Ours is verified as well.
 func (s *running) check(ctx context.Context, brokers []string, placed load.Placed) (log logged, err error) {
 	if err := s.checkBooks(ctx, placed); err != nil {
 		return log, err
 	}
-	return awaitLog(ctx, s.name, brokers, int64(placed.Orders)*eventsPerOrder, eventsPatience)
+	if log, err = awaitLog(ctx, s.name, brokers, int64(placed.Orders)*eventsPerOrder, eventsPatience); err != nil || s.name != ours {
+		return log, err
+	}
+	return log, s.verified(ctx, brokers, placed.Orders)
 }
 
 // checkBooks is check without the log.

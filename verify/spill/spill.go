@@ -22,7 +22,7 @@ const (
 	// writeBuffer is each bucket's: 8 MiB in all.
 	writeBuffer = 32 << 10
 	// readBuffer is for the one bucket that is being read.
-	readBuffer = 1 << 20
+	readBuffer = 64 << 10
 	// maxFact bounds what is believed of a length that was read.
 	maxFact = 64 << 20
 
