@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/event"
+	"millrace/fault"
 )
 
 // lockOptions say what to do about rows somebody else holds, or writes.
@@ -211,11 +212,17 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 	if out.empty() {
 		return held, answers, nil
 	}
+	if fault.On(fault.LoseOrder) && slices.ContainsFunc(batch, func(m *member[S, V]) bool { return m.create && m.cause.Command }) {
+		return held, answers, nil
+	}
 	claims := s.reserve(out, w)
 	revision, err := tx.write(ctx, out)
 	if err != nil {
 		s.unreserve(claims)
 		return nil, nil, err
+	}
+	if fault.On(fault.PublishEarly) {
+		s.relay.committed(out.messages)
 	}
 	if err := tx.commit(ctx); err != nil {
 		s.inDoubt(claims, answers)

@@ -8,6 +8,7 @@ import (
 	"maps"
 
 	"millrace/event"
+	"millrace/fault"
 )
 
 // Marks are the park marks of one service's rows. A row that is marked takes no message from the log
@@ -106,7 +107,7 @@ func (m *Marks) hold(ctx context.Context, ids []event.OrderID, all bool, do func
 			changed, to = append(changed, string(id)), append(to, marked[id])
 		}
 	}
-	if len(changed) > 0 {
+	if len(changed) > 0 && !fault.On(fault.LoseMark) {
 		if _, err := tx.ExecContext(ctx, m.set, changed, to); err != nil {
 			return fmt.Errorf("mark rows of %s: %w", m.name, err)
 		}

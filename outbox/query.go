@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/lib/pq"
+
+	"millrace/fault"
 )
 
 // queries are the statements for one table. Every one of them takes arrays: a batch
@@ -45,6 +47,9 @@ SELECT * FROM locked UNION ALL SELECT * FROM inserted`, s.name, emptyState, colu
 	types, set := []string{"text"}, make([]string, len(s.sideColumns))
 	for i, c := range s.sideColumns {
 		types, set[i] = append(types, s.sideTypes[i]), fmt.Sprintf("%s = d.%s", c, c)
+		if fault.On(fault.KeepStock) && c == "available" {
+			set[i] = "available = t.available"
+		}
 	}
 	q.updateSides = fmt.Sprintf("UPDATE %s t SET %s FROM %s AS d(%s) WHERE %s",
 		s.side, strings.Join(set, ", "), p.unnest(types), sideColumns, sameKey(s.sideKey))
@@ -91,14 +96,18 @@ func writeQuery(s shape) string {
 	}
 	set[3] = "processed = t.processed || d.processed::uuid[]"
 	list := strings.Join(columns, ", ")
+	unchanged := "t.xmin = d.revision"
+	if fault.On(fault.SkipStale) {
+		unchanged = "true"
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `WITH inserted AS (
 	INSERT INTO %s (%s) SELECT %s FROM %s AS d(%s)
 	ON CONFLICT DO NOTHING RETURNING 1
 ), updated AS (
 	UPDATE %s t SET %s, updated_at = now() FROM %s AS d(%s, revision)
-	WHERE %s AND t.xmin = d.revision RETURNING 1
-)`, s.name, list, strings.Join(values, ", "), p.unnest(types), list, s.name, strings.Join(set, ", "), p.unnest(append(types, "xid")), list, sameKey("order_id"))
+	WHERE %s AND %s RETURNING 1
+)`, s.name, list, strings.Join(values, ", "), p.unnest(types), list, s.name, strings.Join(set, ", "), p.unnest(append(types, "xid")), list, sameKey("order_id"), unchanged)
 	if s.waits {
 		service := pq.QuoteLiteral(s.service)
 		// The service is made an expression so that no index is found by it alone.

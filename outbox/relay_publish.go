@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"millrace/fault"
 	"millrace/transport"
 )
 
@@ -42,6 +44,10 @@ var errBehind = errors.New("an earlier row of its key could not be published")
 func publish(ctx context.Context, publisher message.Publisher, rows []outboxRow) sent {
 	if len(rows) == 0 {
 		return sent{}
+	}
+	if fault.On(fault.SwapEvents) {
+		rows = slices.Clone(rows)
+		slices.Reverse(rows)
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
@@ -79,7 +85,7 @@ func publishBatch(ctx context.Context, publisher transport.BatchPublisher, rows 
 		}
 	}
 	for i, err := range errs {
-		if err != nil {
+		if err != nil && !fault.On(fault.DeleteRefused) {
 			result.fail(batch[i], err)
 		} else {
 			result.acked = append(result.acked, batch[i].id)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"millrace/fault"
 )
 
 // outcome gathers what the batch has to write.
@@ -50,7 +52,7 @@ func (w *work[S, V]) waits(out *outcome, r *row[S]) {
 	steps := make([]string, 0, len(r.waits))
 	for _, wait := range r.waits {
 		steps = append(steps, wait.Step)
-		if !slices.Contains(r.wasWaiting, wait.Step) {
+		if !slices.Contains(r.wasWaiting, wait.Step) && !fault.On(fault.LoseWait) {
 			out.waits = append(out.waits, waitWrite{waitKey: waitKey{r.id, wait.Step}, after: wait.After})
 		}
 	}
@@ -78,6 +80,9 @@ func (w *work[S, V]) sumsOf(out *outcome, sums map[sumKey]int64, r *row[S]) {
 		}
 	}
 	add(r.sums, 1)
+	if fault.On(fault.CountTwice) {
+		add(r.sums, 1)
+	}
 	add(r.sumsBefore, -1)
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"millrace/event"
+	"millrace/fault"
 )
 
 // maxCommands is how many ids of requests and callbacks a row remembers; beyond that the oldest are
@@ -100,7 +101,7 @@ func (w *work[S, V]) run(m *member[S, V]) error {
 	case r == nil || w.held[m.id]:
 		w.held[m.id] = true
 		return errHeld
-	case slices.Contains(r.processed, m.cause.ID) || slices.Contains(r.commands, m.cause.ID):
+	case !fault.On(fault.SkipProcessed) && (slices.Contains(r.processed, m.cause.ID) || slices.Contains(r.commands, m.cause.ID)):
 		m.known = true
 		return nil
 	case r.parked && m.cause.Parkable:
@@ -139,6 +140,9 @@ func (w *work[S, V]) change(m *member[S, V], r *row[S], side map[string]*V) erro
 	// An order keeps the correlation id it began with: a later request about it has
 	// its own in its answer and in the access log.
 	correlation := cmp.Or(r.correlationID, m.cause.CorrelationID, m.cause.ID)
+	if fault.On(fault.ForgetCorrelation) {
+		correlation = m.cause.ID
+	}
 	stamped := m.cause
 	stamped.CorrelationID = correlation
 	msgs, err := w.store.messages(events, m.id, stamped, r.said, w.now)
@@ -187,6 +191,9 @@ func (w *work[S, V]) change(m *member[S, V], r *row[S], side map[string]*V) erro
 	r.waits, r.sums, r.columns = waits, sums, columns
 	r.said += int64(len(msgs))
 	r.remember(m.cause)
+	if fault.On(fault.LoseHistory) {
+		entries = nil
+	}
 	w.messages, w.entries = append(w.messages, msgs...), append(w.entries, entries...)
 	w.keepSides(side)
 	return nil
@@ -195,7 +202,7 @@ func (w *work[S, V]) change(m *member[S, V], r *row[S], side map[string]*V) erro
 func (r *row[S]) remember(c event.Cause) {
 	if c.Command {
 		r.commands = append(r.commands, c.ID)
-		if extra := len(r.commands) - maxCommands; extra > 0 {
+		if extra := len(r.commands) - maxCommands; extra > 0 && !fault.On(fault.RememberAll) {
 			r.commands = slices.Clone(r.commands[extra:]) // in place it would change a row kept in memory
 		}
 		return

@@ -111,13 +111,18 @@ func (o *order) costsWhatItsLinesDo(f *findings) {
 	}
 }
 
-// costsTheSame compares the payment with the order.
+// costsTheSame compares the payment with the order, and with what was said of it.
 func (o *order) costsTheSame(p *row, f *findings) {
 	if !o.placed() || o.foreign() || o.meddled() || p.Payment.Status == "" {
 		return
 	}
 	if total := o.Rows[orders].Order.Total; total != p.Payment.Total {
 		f.wrong(i3, o, nil, "the order costs %s, the payment is of %s", total, p.Payment.Total)
+	}
+	for _, r := range o.events {
+		if slices.Contains([]kind{paymentSucceeded, paymentRefunded, paymentRefundFailed}, r.Kind) && r.ours() && r.Total != p.Payment.Total {
+			f.wrong(i3, o, places(r), "%s is of %s, the payment of %s", r.what(), r.Total, p.Payment.Total)
+		}
 	}
 }
 

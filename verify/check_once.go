@@ -42,6 +42,7 @@ func checkOnce(o *order, _ *look, f *findings) {
 		{inventoryReserved, inventoryRejected, "stock was both reserved and refused"},
 		{paymentSucceeded, paymentFailed, "the payment has both succeeded and failed"},
 		{inventoryUpdate, paymentFailed, "the goods were sold, and the payment failed"},
+		{shippingInitiate, paymentFailed, "a parcel was asked for, and the payment failed"},
 	} {
 		if a, b := said[flow[two.a].event], said[flow[two.b].event]; a != nil && b != nil {
 			f.wrong(i2, o, places(a, b), "%s", two.why)

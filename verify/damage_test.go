@@ -126,6 +126,13 @@ var damages = []damage{
 	{"the payment is of another total", func(w *world) {
 		w.paid.row(payments).Payment.Total.Amount, w.paid.Account.CapturedAmount = 1, 1
 	}, i3, "the order costs 2500 EUR, the payment is of 1 EUR"},
+	{"a success is said to be of another amount", func(w *world) {
+		w.paid.event(paymentSucceeded).Total.Amount++
+		a := w.paid.row(analytics).Analysed // which believes it
+		w.sums.stored.plus(sumKey{allTime, sumRevenue, price.Currency}, 1)
+		w.sums.stored.plus(sumKey{minuteOf(a.Captured.At), sumRevenue, price.Currency}, 1)
+		a.Captured.Total.Amount++
+	}, i3, "PaymentSucceeded is of 2501 EUR, the payment of 2500 EUR"},
 	{"an order costs something else than its lines", func(w *world) {
 		o := w.begun.row(orders).Order
 		o.Items = []item{{mug, 2, 1249}}

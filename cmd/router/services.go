@@ -123,7 +123,7 @@ func (a *assembly) addPayment(db *database) error {
 	provider := simulator.New(paymentpg.NewLedger(db.work), simulator.Config{
 		CallbackURL: a.callbackURL(), Secret: []byte(p.CallbackSecret.Reveal())})
 	a.lineup.add("simulated provider", provider.Run)
-	gateway := breaker.New(provider, breaker.Settings{Window: p.Window, MinCalls: uint32(p.MinCalls), FailureRatio: p.FailureRatio, OpenFor: p.OpenFor, Probes: uint32(p.Probes)})
+	gateway := breaker.New(misbehaving(provider), breaker.Settings{Window: p.Window, MinCalls: uint32(p.MinCalls), FailureRatio: p.FailureRatio, OpenFor: p.OpenFor, Probes: uint32(p.Probes)})
 	a.services.Payment = payment.NewService(store, gateway)
 	a.routes["payment"] = func(api huma.API) {
 		paymenthttp.Register(api, a.services.Payment, paymentpg.NewReads(db.reads), []byte(p.CallbackSecret.Reveal()))

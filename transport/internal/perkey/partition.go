@@ -12,6 +12,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"millrace/fault"
 	"millrace/transport"
 )
 
@@ -68,7 +69,7 @@ type Partition struct {
 //
 // A record without a key waits for no other one.
 func (p *Partition) Push(d transport.Delivery, r Record) {
-	p.append(&item{partition: p, record: r, delivery: d, keyed: len(d.Key) > 0})
+	p.append(&item{partition: p, record: r, delivery: d, keyed: len(d.Key) > 0 && !fault.On(fault.Overtake)})
 }
 
 // Skip passes over an offset that holds no message.
