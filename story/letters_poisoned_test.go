@@ -146,7 +146,7 @@ func (o *placed) isHeldUp(n *node, status event.OrderStatus) {
 	}
 	eventually(o.t, "/readyz tells of the letter", func() error {
 		answer, err := n.get("/readyz?verbose")
-		if err == nil && (!strings.HasPrefix(answer, "200 ") || !strings.Contains(answer, "letters of order: 1 wait") || !strings.Contains(answer, "3 messages are parked")) {
+		if err == nil && (!strings.HasPrefix(answer, "200 ") || !strings.Contains(answer, "letters of order: 1 wait") || !strings.Contains(answer, "3 messages parked behind")) {
 			err = fmt.Errorf("it answers %s", answer)
 		}
 		return err

@@ -19,7 +19,7 @@ func TestAWrongNumberIsToldInWords(t *testing.T) {
 	eachCommand(rootCommand(), func(cmd *cobra.Command) {
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			if _, known := flagTakes[f.Value.Type()]; !known {
-				if kind := f.Value.Type(); kind != "string" && kind != "stringSlice" && f.Name != "output" {
+				if kind := f.Value.Type(); kind != "string" && kind != "stringSlice" && kind != "stringArray" && f.Name != "output" {
 					t.Errorf("%s --%s: nothing says what a %s is", cmd.CommandPath(), f.Name, kind)
 				}
 				return
