@@ -100,19 +100,28 @@ func prepareNode(tb testing.TB, env settings) *node {
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// freePort finds a port below those that the system gives to outgoing connections, which
-// could otherwise take it between this look and the router's.
+// The ports of a story are below those that the system gives to outgoing connections, which could otherwise take one between a
+// router's end and its next start.
+const firstPort, lastPort = 20_000, 32_000
+
+// portsGiven counts those that were given out, from a random one on: other test processes count too.
+var (
+	portsGiven atomic.Int64
+	portsFrom  = rand.Int64N(lastPort - firstPort)
+)
+
+// freePort finds a port that nobody has, nor had in this process: its router may be away just now, and come back.
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	const first, last, tries = 20_000, 32_000, 100
+	const tries = 100
 	for range tries {
-		port := first + rand.IntN(last-first)
+		port := firstPort + int((portsFrom+portsGiven.Add(1))%(lastPort-firstPort))
 		if l, err := net.Listen("tcp", address(port)); err == nil {
 			_ = l.Close()
 			return port
 		}
 	}
-	tb.Fatalf("no free port among %d between %d and %d", tries, first, last)
+	tb.Fatalf("no free port among %d between %d and %d", tries, firstPort, lastPort)
 	return 0
 }
 
