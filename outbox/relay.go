@@ -137,7 +137,8 @@ func (r *Relay) work(ctx context.Context) {
 	defer r.handed.setOpen(false)
 	s := &shift{broker: trouble{log: r.log, what: "the relay publishes"}}
 	database := trouble{log: r.log, what: "the relay reads the outbox"}
-	retry := &backoff.ExponentialBackOff{InitialInterval: firstRetry, RandomizationFactor: 0.2, Multiplier: 2, MaxInterval: lastRetry}
+	// Without jitter: whoever has the lease tries alone.
+	retry := &backoff.ExponentialBackOff{InitialInterval: firstRetry, Multiplier: 2, MaxInterval: lastRetry}
 	poll := minPoll
 	for ctx.Err() == nil {
 		more, err := r.step(ctx, s)

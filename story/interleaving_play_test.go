@@ -48,8 +48,9 @@ const (
 	maxInterleavingSteps = 3000
 )
 
-// relayPause is about as long as a relay that had trouble waits.
-const relayPause = 250 * time.Millisecond
+// relayPause is about as long as a relay that had trouble waits, and an odd number: what relay and play did at one moment
+// would not repeat itself.
+const relayPause = 251_317 * time.Microsecond
 
 type interleavingAction struct {
 	name string

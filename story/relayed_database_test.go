@@ -22,9 +22,15 @@ type modelDatabase struct {
 	rows   []modelRow // by id
 	nextID int64
 	leases map[string]modelLease
-	// fails decides about the nth statement: not run, or run and then reported as failed.
-	fails func(n int) mishap
-	n     int
+	// fails decides about the nth statement of one text that somebody runs: not run, or run and then reported as failed.
+	fails func(kind string, n int) mishap
+}
+
+// modelConnector is one process's way to the database.
+type modelConnector struct {
+	*modelDatabase
+	who string
+	ran map[string]int // statements, by their text: a process runs those of one text one after the other
 }
 
 type modelRow struct {
@@ -68,12 +74,12 @@ func (d *modelDatabase) expire() {
 }
 
 // Connect implements driver.Connector.
-func (d *modelDatabase) Connect(context.Context) (driver.Conn, error) { return modelConn{d}, nil }
+func (c *modelConnector) Connect(context.Context) (driver.Conn, error) { return modelConn{c}, nil }
 
 // Driver implements driver.Connector; nobody asks.
-func (d *modelDatabase) Driver() driver.Driver { return nil }
+func (c *modelConnector) Driver() driver.Driver { return nil }
 
-type modelConn struct{ *modelDatabase }
+type modelConn struct{ *modelConnector }
 
 func (c modelConn) Prepare(query string) (driver.Stmt, error) { return modelStmt{c, query}, nil }
 func (modelConn) Close() error                                { return nil }
@@ -111,8 +117,9 @@ func (s modelStmt) Query(args []driver.Value) (driver.Rows, error) {
 func (s modelStmt) run(args []driver.Value) ([][]driver.Value, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.n++
-	how := s.fails(s.n)
+	kind := s.who + s.query
+	s.ran[kind]++
+	how := s.fails(kind, s.ran[kind])
 	if how == lost {
 		return nil, io.ErrUnexpectedEOF
 	}

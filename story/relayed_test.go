@@ -23,9 +23,12 @@ import (
 const (
 	// runsThroughTheRelay is some ten seconds.
 	runsThroughTheRelay = 300
-	// troubledStatements and troubledBatches bound the trouble in one run, so that it ends. One in so many goes wrong.
-	troubledStatements, oneStatementIn = 120, 12
-	troubledBatches, oneBatchIn        = 40, 4
+	// troubledStatements of each kind and troubledBatches, of each relay, bound the trouble in one run, so that it ends. One in
+	// so many goes wrong.
+	troubledStatements, oneStatementIn = 30, 12
+	troubledBatches, oneBatchIn        = 30, 4
+	// apart is how long after the play the first relay starts, and the second one after it: odd, as relayPause is.
+	apart = 1_037 * time.Microsecond
 	// latestCommit is how long a transaction may be open that has drawn its ids.
 	latestCommit = 4 * time.Second
 	// lateCommitIn: one transaction in so many is open for a while.
@@ -53,25 +56,32 @@ type interleavingWire struct {
 // newInterleavingWire starts the relays; they end with the test.
 func newInterleavingWire(w *interleavingWorld, seed uint64) *interleavingWire {
 	wire := &interleavingWire{seed: seed, open: map[string]time.Time{}, seen: map[string]string{}, last: map[string]int64{}}
-	wire.db = &modelDatabase{leases: map[string]modelLease{}, fails: func(n int) mishap {
-		if n > troubledStatements || wire.chance("statement", n).IntN(oneStatementIn) != 0 {
+	wire.db = &modelDatabase{leases: map[string]modelLease{}, fails: func(kind string, n int) mishap {
+		chance := wire.chance(kind, n)
+		if n > troubledStatements || chance.IntN(oneStatementIn) != 0 {
 			return ""
 		}
-		return mishaps[wire.chance("how", n).IntN(len(mishaps))]
+		return mishaps[chance.IntN(len(mishaps))]
 	}}
-	wire.broker = &modelBroker{wire: wire, reached: w.reached}
-	db := sql.OpenDB(wire.db)
+	wire.broker = &modelBroker{}
+	var pools []*sql.DB
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	for range 2 {
-		relay := outbox.NewRelay(db, wire.broker, outbox.RelayOptions{Logger: slog.New(slog.DiscardHandler)})
-		wire.relays = append(wire.relays, relay)
-		running.Go(func() { _ = relay.Run(ctx) })
+	for i, who := range []string{"first ", "second "} {
+		db := sql.OpenDB(&modelConnector{wire.db, who, map[string]int{}})
+		relay := outbox.NewRelay(db, &modelPublisher{modelBroker: wire.broker, wire: wire, who: who}, outbox.RelayOptions{Logger: slog.New(slog.DiscardHandler)})
+		pools, wire.relays = append(pools, db), append(wire.relays, relay)
+		running.Go(func() {
+			time.Sleep(time.Duration(i+1) * apart)
+			_ = relay.Run(ctx)
+		})
 	}
 	w.t.Cleanup(func() {
 		stop()
 		running.Wait()
-		_ = db.Close()
+		for _, db := range pools {
+			_ = db.Close()
+		}
 	})
 	return wire
 }
@@ -130,66 +140,64 @@ func (wire *interleavingWire) first(t *rapid.T, service string, rec transport.Re
 	return true
 }
 
-// modelBroker keeps the order of a key in a topic, and may take a batch without saying so, take a part of it, or say nothing.
+// modelBroker keeps the order of a key in a topic.
 type modelBroker struct {
-	wire    *interleavingWire
-	reached func(string)
-
 	mu  sync.Mutex
 	log []transport.Record
-	n   int
+}
+
+func (b *modelBroker) append(records ...transport.Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.log = append(b.log, records...)
+}
+
+// modelPublisher is one relay's. The broker may take a batch without saying so, take nothing, take a part, or say nothing.
+type modelPublisher struct {
+	*modelBroker
+	wire *interleavingWire
+	who  string
+	n    int
 }
 
 // Publish implements message.Publisher; a relay that can publish batches does not ask for it.
-func (b *modelBroker) Publish(string, ...*message.Message) error { return errors.New("not in batches") }
+func (p *modelPublisher) Publish(string, ...*message.Message) error {
+	return errors.New("batches only")
+}
 
 // Close implements message.Publisher.
-func (b *modelBroker) Close() error { return nil }
+func (p *modelPublisher) Close() error { return nil }
 
 // PublishBatch implements transport.BatchPublisher.
-func (b *modelBroker) PublishBatch(ctx context.Context, records []transport.Record) []error {
-	b.mu.Lock()
-	b.n++
-	chance := b.wire.chance("batch", b.n)
-	trouble := b.n <= troubledBatches && chance.IntN(oneBatchIn) == 0
-	kind := chance.IntN(4)
+func (p *modelPublisher) PublishBatch(ctx context.Context, records []transport.Record) []error {
 	errs := make([]error, len(records))
-	fail := func(i int) { errs[i] = errTimedOut }
-	if !trouble {
-		b.log = append(b.log, records...)
-		b.mu.Unlock()
+	p.n++ // a relay publishes one batch after the other
+	chance := p.wire.chance(p.who+"batch", p.n)
+	if p.n > troubledBatches || chance.IntN(oneBatchIn) != 0 {
+		p.append(records...)
 		return errs
 	}
-	switch kind {
-	case 0: // everything is taken, and nobody is told
-		b.log = append(b.log, records...)
-		for i := range errs {
-			fail(i)
-		}
-	case 1: // nothing is taken
-		for i := range errs {
-			fail(i)
-		}
-	case 2: // one partition of a topic refuses, in the middle; of what it took, not everybody is told
-		broken := map[string]bool{}
+	broken := map[string]bool{}
+	const kinds, partly, oneRecordIn = 4, 2, 3
+	switch kind := chance.IntN(kinds); kind {
+	case partly: // a partition refuses in the middle
 		for i, r := range records {
-			lane := r.Topic + string(r.Key)
-			if broken[lane] || chance.IntN(3) == 0 {
-				broken[lane] = true
-				fail(i)
+			if lane := r.Topic + string(r.Key); broken[lane] || chance.IntN(oneRecordIn) == 0 {
+				broken[lane], errs[i] = true, errTimedOut
 				continue
 			}
-			b.log = append(b.log, r)
-		}
-	default: // silence
-		b.mu.Unlock()
-		<-ctx.Done()
-		for i := range errs {
-			fail(i)
+			p.append(r)
 		}
 		return errs
+	case 0: // all is taken, and nobody is told
+		p.append(records...)
+	case 1: // nothing is taken
+	default: // and nothing is said, either
+		<-ctx.Done()
 	}
-	b.mu.Unlock()
+	for i := range errs {
+		errs[i] = errTimedOut
+	}
 	return errs
 }
 
@@ -197,9 +205,9 @@ func (b *modelBroker) PublishBatch(ctx context.Context, records []transport.Reco
 func (b *modelBroker) take() []transport.Record {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	log := b.log
+	taken := b.log
 	b.log = nil
-	return log
+	return taken
 }
 
 // carry has the relays work until they wait for the clock, and takes what came through.
