@@ -61,6 +61,10 @@ func (r *timeoutRun) check() {
 		if inLog := strconv.FormatInt(said.byPublisher[table.service], 10); row != inLog {
 			r.Errorf("order %s: %s has said %s events by its row, the log has %s", r.id, table.service, row, inLog)
 		}
+		if twice := r.text("SELECT string_agg(cause::text, ', ') FROM (SELECT cause FROM "+table.name+
+			", unnest(processed) AS cause WHERE order_id = $1 GROUP BY cause HAVING count(*) > 1) AS again", r.id); twice != "" {
+			r.Errorf("order %s: %s has processed %s more than once", r.id, table.service, twice)
+		}
 		if at := r.text("SELECT parked_at::text FROM "+table.name+" WHERE order_id = $1", r.id); at != "" {
 			r.Errorf("order %s: %s still takes it for parked", r.id, table.service)
 		}
