@@ -67,6 +67,7 @@ var rooms = []room{
 		"github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/kadm", "github.com/twmb/franz-go/pkg/kerr", "github.com/go-json-experiment/json/v1"}},
 	{pattern: "verify/spill"},
 	{pattern: "story"},
+	{pattern: "chaos/wire", third: []string{"github.com/twmb/franz-go/pkg/kmsg", "github.com/twmb/franz-go/pkg/kerr"}},
 	{pattern: "bench", own: []string{"bench/rig"}},
 	// The opponent is stock Watermill: ours are only the domain, the words and the routes.
 	{pattern: "bench/stock", own: []string{"event", "topic", "httpapi", "handlers/*", "handlers/*/*"}, third: []string{

@@ -3,116 +3,88 @@
 package story_test
 
 import (
-	"io"
+	"errors"
+	"fmt"
 	"net"
+	"net/url"
+	"os"
+	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"millrace/chaos/wire"
+	"millrace/testserver"
+	"millrace/testserver/realkafka"
 )
 
-// fate is what a proxy does with a request it was asked about.
-type fate int
-
-const (
-	// forward: nothing happens to it.
-	forward fate = iota
-	// cutBefore: the connection ends and the server never sees the request.
-	cutBefore
-	// cutAfter: the server does what it was asked for; the connection ends instead of the answer.
-	cutAfter
-	// refuse: the server never sees the request; the proxy answers that it failed.
-	refuse
-)
-
-// proxy stands between a router and a server, and passes each connection to pump.
-type proxy struct {
-	listener net.Listener
-	dial     func() (net.Conn, error)
-	pump     func(client, server net.Conn)
-	open     sync.WaitGroup
-	mu       sync.Mutex
-	conns    map[net.Conn]bool
-	// hits counts the requests whose fate was another than forward, and, for cutAfter,
-	// that the server had carried out.
-	hits atomic.Int64
-}
-
-// startProxy listens on a free port until the test is over.
-func startProxy(tb testing.TB, p *proxy) {
+// startPostgresProxy stands before the database at dsn until the test is over, and returns the address that leads
+// through it.
+func startPostgresProxy(tb testing.TB, dsn string) (*wire.Postgres, string) {
 	tb.Helper()
-	var err error
-	if p.listener, err = net.Listen("tcp", address(0)); err != nil {
-		tb.Fatalf("listen for the proxy: %v", err)
+	behind, err := url.Parse(dsn)
+	if err != nil {
+		tb.Fatal(err)
 	}
-	p.conns = map[net.Conn]bool{}
-	p.open.Go(p.accept)
-	tb.Cleanup(func() {
-		_ = p.listener.Close()
-		p.mu.Lock()
-		for c := range p.conns {
-			_ = c.Close()
-		}
-		p.conns = nil // whoever comes now is refused
-		p.mu.Unlock()
-		p.open.Wait()
-	})
+	query := behind.Query()
+	socket := fmt.Sprintf("%s/.s.PGSQL.%s", query.Get("host"), query.Get("port"))
+	p, err := wire.NewPostgres(func() (net.Conn, error) { return net.Dial("unix", socket) })
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(p.Close)
+	through := *behind
+	through.Host = p.Addr().String()
+	query.Del("host")
+	query.Del("port")
+	query.Set("sslmode", "disable")
+	through.RawQuery = query.Encode()
+	return p, through.String()
 }
 
-func (p *proxy) addr() string { return p.listener.Addr().String() }
-
-func (p *proxy) accept() {
-	for {
-		client, err := p.listener.Accept()
+// startKafkaProxy starts a broker in memory behind a proxy, whose address it names as its own. Everybody reaches it
+// through the proxy.
+func startKafkaProxy(tb testing.TB) *wire.Kafka {
+	tb.Helper()
+	behind := make(chan string, 1)
+	broker := sync.OnceValue(func() string { return <-behind }) // nobody comes before it is there
+	p, err := wire.NewKafka(func() (net.Conn, error) { return net.Dial("tcp", broker()) })
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(p.Close)
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(func(network, addr string) (net.Listener, error) {
+		l, err := net.Listen(network, addr)
 		if err != nil {
-			return
+			return nil, err
 		}
-		p.open.Go(func() {
-			defer client.Close()
-			server, err := p.dial()
-			if err != nil {
-				return // as if the server were away, which it is
-			}
-			defer server.Close()
-			if p.keep(client, server) {
-				p.pump(client, server)
-				p.forget(client, server)
-			}
-		})
+		behind <- l.Addr().String()
+		return wire.Advertise(l, p.Addr()), nil
+	}))
+	if err != nil {
+		tb.Fatalf("start a Kafka broker in memory: %v", err)
 	}
+	tb.Cleanup(cluster.Close)
+	return p
 }
 
-func (p *proxy) keep(conns ...net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range conns {
-		if p.conns == nil {
-			return false
-		}
-		p.conns[c] = true
+// kafkaForKills is a real Kafka of the test's own where the machine has one, and else a broker in
+// memory, which notices a killed member much later when it was killed while it joined.
+func kafkaForKills(t *testing.T) (brokers string) {
+	t.Helper()
+	jars, err := realkafka.FindJars()
+	if errors.Is(err, realkafka.ErrMissing) && os.Getenv("MILLRACE_REQUIRE_KAFKA") != "1" {
+		t.Logf("on a broker in memory: %v", err)
+		return testserver.Kafka(t)
 	}
-	return true
-}
-
-func (p *proxy) forget(conns ...net.Conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range conns {
-		delete(p.conns, c)
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-// both runs the two directions of a connection, and ends both when one ends.
-func both(client, server net.Conn, there, back func() error) {
-	var done sync.WaitGroup
-	for _, direction := range []func() error{there, back} {
-		done.Go(func() {
-			_ = direction() // however it ends, it is the end of the connection
-			_ = client.Close()
-			_ = server.Close()
-		})
+	broker, err := realkafka.Start(t.Context(), realkafka.Config{Dir: filepath.Join(t.TempDir(), "kafka"), Jars: jars})
+	if err != nil {
+		t.Fatal(err)
 	}
-	done.Wait()
+	t.Cleanup(broker.Kill)
+	return broker.Addr()
 }
-
-// errCut ends a direction on purpose.
-var errCut = io.ErrClosedPipe

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/chaos/wire"
 	"millrace/router"
 	"millrace/testserver"
 )
@@ -32,8 +33,8 @@ const faultsAreLogged = "json"
 type crashing struct {
 	*shop
 	node     *node
-	postgres *postgresProxy
-	kafka    *kafkaProxy
+	postgres *wire.Postgres
+	kafka    *wire.Kafka
 }
 
 // crashesAtOnce is how many systems fail at the same time: each may use 34 of the hundred
@@ -52,20 +53,20 @@ func openCrashing(t *testing.T, env settings) *crashing {
 	dsn := testserver.DurablePostgresDSN(t)
 	postgres, through := startPostgresProxy(t, dsn)
 	kafka := startKafkaProxy(t)
-	n := startNode(t, settings{"DATABASE_URL": through, "KAFKA_BROKERS": kafka.addr(), "KAFKA_SESSION_TIMEOUT": "6s", "LOG_FORMAT": faultsAreLogged}.with(env))
+	n := startNode(t, settings{"DATABASE_URL": through, "KAFKA_BROKERS": kafka.Addr().String(), "KAFKA_SESSION_TIMEOUT": "6s", "LOG_FORMAT": faultsAreLogged}.with(env))
 	n.showRaces()
 	return &crashing{openShop(t, dsn, n), n, postgres, kafka}
 }
 
 // every is one fate in n for what matches, forward for the rest.
-func every[T any](n int, what fate, matches func(T) bool) func(T) fate {
+func every[T any](n int, what wire.Fate, matches func(T) bool) func(T) wire.Fate {
 	count := 0
-	return func(v T) fate {
+	return func(v T) wire.Fate {
 		if !matches(v) {
-			return forward
+			return wire.Forward
 		}
 		if count++; count%n != 0 {
-			return forward
+			return wire.Forward
 		}
 		return what
 	}
@@ -73,11 +74,11 @@ func every[T any](n int, what fate, matches func(T) bool) func(T) fate {
 
 // sometimes is one fate, at random, for that share of what matches. A call that takes two
 // statements would fail for ever if every second one did.
-func sometimes[T any](share float64, what fate, matches func(T) bool) func(T) fate {
+func sometimes[T any](share float64, what wire.Fate, matches func(T) bool) func(T) wire.Fate {
 	random := rand.New(rand.NewPCG(1, 1))
-	return func(v T) fate {
+	return func(v T) wire.Fate {
 		if !matches(v) || random.Float64() > share {
-			return forward
+			return wire.Forward
 		}
 		return what
 	}
@@ -85,43 +86,43 @@ func sometimes[T any](share float64, what fate, matches func(T) bool) func(T) fa
 
 // butOneIn is a fate for all that matches but one in n. database/sql tries what fails on a broken
 // connection three times in all, so with n = 4 the caller gets to see it.
-func butOneIn[T any](n int, what fate, matches func(T) bool) func(T) fate {
+func butOneIn[T any](n int, what wire.Fate, matches func(T) bool) func(T) wire.Fate {
 	spare := every(n, what, matches)
-	return func(v T) fate {
+	return func(v T) wire.Fate {
 		if !matches(v) || spare(v) == what {
-			return forward
+			return wire.Forward
 		}
 		return what
 	}
 }
 
 // isCommit is the end of a transaction of ours; the provider's are another point.
-func isCommit(s statement) bool { return s.text == "COMMIT" && !s.touches("provider.accounts") }
+func isCommit(s wire.Statement) bool { return s.Text == "COMMIT" && !s.Touches("provider.accounts") }
 
 // isLedger is what makes a change of the provider's books durable.
-func isLedger(s statement) bool {
-	return len(s.text) > 6 && s.text[:6] == "INSERT" && s.touches("provider.accounts") || s.text == "COMMIT" && s.touches("UPDATE provider.accounts")
+func isLedger(s wire.Statement) bool {
+	return len(s.Text) > 6 && s.Text[:6] == "INSERT" && s.Touches("provider.accounts") || s.Text == "COMMIT" && s.Touches("UPDATE provider.accounts")
 }
 
-func isOutboxDelete(s statement) bool { return s.touches("DELETE FROM millrace.outbox") }
+func isOutboxDelete(s wire.Statement) bool { return s.Touches("DELETE FROM millrace.outbox") }
 
 // crashPoints are the places at which a connection ends, again and again, with many orders
 // under way. Offsets have a test of their own, since only a restart shows what they are for.
 var crashPoints = []struct {
 	name     string
-	postgres func(statement) fate
-	kafka    func(kmsg.Key) fate
+	postgres func(wire.Statement) wire.Fate
+	kafka    func(kmsg.Key) wire.Fate
 	env      settings
 	// repeats says that the point leaves records in Kafka twice, which shows that it was hit
 	// where it hurts.
 	repeats bool
 }{
-	{name: "before a commit", postgres: every(5, cutBefore, isCommit)},
-	{name: "after a commit, before its answer", postgres: every(5, cutAfter, isCommit)},
-	{name: "after publishing, before the delete", postgres: butOneIn(4, cutBefore, isOutboxDelete), repeats: true},
-	{name: "the broker has the records, its answer is lost", kafka: every(3, cutAfter, func(k kmsg.Key) bool { return k == kmsg.Produce })},
+	{name: "before a commit", postgres: every(5, wire.CutBefore, isCommit)},
+	{name: "after a commit, before its answer", postgres: every(5, wire.CutAfter, isCommit)},
+	{name: "after publishing, before the delete", postgres: butOneIn(4, wire.CutBefore, isOutboxDelete), repeats: true},
+	{name: "the broker has the records, its answer is lost", kafka: every(3, wire.CutAfter, func(k kmsg.Key) bool { return k == kmsg.Produce })},
 	// It is the provider that is hard to reach here: neither breaker nor deadline should notice.
-	{name: "the provider has acted, its answer is lost", postgres: sometimes(0.4, cutAfter, isLedger),
+	{name: "the provider has acted, its answer is lost", postgres: sometimes(0.4, wire.CutAfter, isLedger),
 		env: settings{"PROVIDER_BREAKER_MIN_CALLS": "1000000", "PAYMENT_DEADLINE": "2m", "ORDER_DEADLINE": "3m"}},
 }
 
@@ -132,14 +133,14 @@ func TestCrashPoints(t *testing.T) {
 			s := openCrashing(t, point.env)
 			var hits func() int64
 			if point.postgres != nil {
-				s.postgres.when(point.postgres)
-				hits = s.postgres.hits.Load
+				s.postgres.When(point.postgres)
+				hits = s.postgres.Hits
 			} else {
-				s.kafka.when(point.kafka)
-				hits = s.kafka.hits.Load
+				s.kafka.When(point.kafka)
+				hits = s.kafka.Hits
 			}
 			r := s.startCrowd(ordersPerPoint, 0)
-			duplicates := r.addsUp(s.kafka.addr())
+			duplicates := r.addsUp(s.kafka.Addr().String())
 			t.Logf("hit %d times", hits())
 			if hits() == 0 {
 				t.Error("the point was never hit")
@@ -155,7 +156,7 @@ func TestCrashPoints(t *testing.T) {
 // all who hear it, which committed offsets cannot tell while they are held back, nor the number of
 // messages handled, since some are handled again whenever a group balances.
 func (s *crashing) atRest() ([]*kgo.Record, error) {
-	records, err := readLog(s.kafka.addr())
+	records, err := readLog(s.kafka.Addr().String())
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +203,7 @@ func (n *node) lags() (map[partitionOf]float64, error) {
 func TestCrashAfterEffectBeforeOffset(t *testing.T) {
 	t.Parallel()
 	s := openCrashing(t, nil)
-	s.kafka.when(every(1, refuse, func(k kmsg.Key) bool { return k == kmsg.OffsetCommit }))
+	s.kafka.When(every(1, wire.Refuse, func(k kmsg.Key) bool { return k == kmsg.OffsetCommit }))
 	r := s.startCrowd(ordersPerPoint, 0)
 	r.allEnd()
 	var before []*kgo.Record
@@ -220,13 +221,13 @@ func TestCrashAfterEffectBeforeOffset(t *testing.T) {
 	})
 	rows := everything(t, s.shop)
 	s.node.crash()
-	if s.kafka.hits.Load() == 0 {
+	if s.kafka.Hits() == 0 {
 		t.Fatal("no offset was held back")
 	}
-	s.kafka.when(every(1, forward, func(kmsg.Key) bool { return false }))
+	s.kafka.When(every(1, wire.Forward, func(kmsg.Key) bool { return false }))
 	s.node.start()
-	r.addsUp(s.kafka.addr())
-	after, err := readLog(s.kafka.addr())
+	r.addsUp(s.kafka.Addr().String())
+	after, err := readLog(s.kafka.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +242,7 @@ func TestCrashAfterEffectBeforeOffset(t *testing.T) {
 	if again < len(before) {
 		t.Errorf("%d messages were handled after the restart, want %d at least", again, len(before))
 	}
-	t.Logf("%d commits of offsets were refused, %d messages were handled again", s.kafka.hits.Load(), again)
+	t.Logf("%d commits of offsets were refused, %d messages were handled again", s.kafka.Hits(), again)
 }
 
 const (

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/chaos/wire"
 	"millrace/router"
 	"millrace/testserver"
 )
@@ -26,8 +27,8 @@ type letterWorld struct {
 	s        *shop
 	hearer   *node
 	tool     *node // not a router: where the operator's commands find the database
-	postgres *postgresProxy
-	kafka    *kafkaProxy
+	postgres *wire.Postgres
+	kafka    *wire.Kafka
 	records  []*kgo.Record   // the events
 	want     heldUp          // when half of the orders have failed
 	copied   map[int32]int64 // where dlq.analytics-service ended before, by partition
@@ -42,18 +43,18 @@ func openLetterWorld(t *testing.T) *letterWorld {
 	dsn := testserver.DurablePostgresDSN(t)
 	postgres, through := startPostgresProxy(t, dsn)
 	kafka := startKafkaProxy(t)
-	all := startNode(t, unhurriedDeadlines.with(settings{"DATABASE_URL": dsn, "KAFKA_BROKERS": kafka.addr()}))
+	all := startNode(t, unhurriedDeadlines.with(settings{"DATABASE_URL": dsn, "KAFKA_BROKERS": kafka.Addr().String()}))
 	s := openShop(t, dsn, all)
 	r := s.startCrowd(ordersWithLetters, 0)
-	r.addsUp(kafka.addr())
+	r.addsUp(kafka.Addr().String())
 	all.stop()
-	records, err := readLog(kafka.addr())
+	records, err := readLog(kafka.Addr().String())
 	if err != nil {
 		t.Fatalf("read the topics: %v", err)
 	}
 	w := &letterWorld{crowd: r, s: s, postgres: postgres, kafka: kafka, records: records}
 	w.tool = &node{tb: t, env: settings{"DATABASE_URL": dsn}}
-	w.hearer = prepareNode(t, settings{"DATABASE_URL": through, "KAFKA_BROKERS": kafka.addr(), "KAFKA_SESSION_TIMEOUT": "6s",
+	w.hearer = prepareNode(t, settings{"DATABASE_URL": through, "KAFKA_BROKERS": kafka.Addr().String(), "KAFKA_SESSION_TIMEOUT": "6s",
 		"SERVICES": "analytics", "LOG_FORMAT": faultsAreLogged, "FLOOD_LETTERS": "0"})
 	t.Cleanup(w.hearer.stopWithLetters)
 	w.hearer.showRaces()
@@ -92,7 +93,7 @@ func (w *letterWorld) anew(t *testing.T) *letterWorld {
 deadletter.letters, deadletter.lanes, deadletter.steps CASCADE`); err != nil {
 		t.Fatalf("forget what analytics knows: %v", err)
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.addr()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.Addr().String()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,15 +116,15 @@ deadletter.letters, deadletter.lanes, deadletter.steps CASCADE`); err != nil {
 }
 
 // decide sets what the proxies do from now on; nil: nothing.
-func (w *letterWorld) decide(postgres func(statement) fate, kafka func(kmsg.Key) fate) {
+func (w *letterWorld) decide(postgres func(wire.Statement) wire.Fate, kafka func(kmsg.Key) wire.Fate) {
 	if postgres == nil {
-		postgres = func(statement) fate { return forward }
+		postgres = func(wire.Statement) wire.Fate { return wire.Forward }
 	}
 	if kafka == nil {
-		kafka = func(kmsg.Key) fate { return forward }
+		kafka = func(kmsg.Key) wire.Fate { return wire.Forward }
 	}
-	w.postgres.when(postgres)
-	w.kafka.when(kafka)
+	w.postgres.When(postgres)
+	w.kafka.When(kafka)
 }
 
 // allHeldUp waits until the whole log was heard: half of the orders wait behind one letter each.
@@ -131,7 +132,7 @@ func (w *letterWorld) allHeldUp() {
 	w.t.Helper()
 	w.s.awaitHeldUp("analytics", w.want)
 	eventually(w.t, "nothing is on its way to Kafka", func() error { return nothingLeft(w.s.books) })
-	client, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.addr()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.kafka.Addr().String()))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func (w *letterWorld) allHeldUp() {
 // copiesAreComplete: each letter is in Kafka, whole, once unless it is said otherwise.
 func (w *letterWorld) copiesAreComplete(repeats bool) {
 	w.t.Helper()
-	records, err := readLog(w.kafka.addr())
+	records, err := readLog(w.kafka.Addr().String())
 	if err != nil {
 		w.t.Fatalf("read the topics: %v", err)
 	}

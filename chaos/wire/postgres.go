@@ -1,79 +1,62 @@
-//go:build unix
-
-package story_test
+package wire
 
 import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 )
 
-// statement is what a client is about to run in Postgres.
-type statement struct {
-	text string
-	// within is what the client ran before in the same transaction; nil outside of one.
-	within []string
+// Statement is what a client is about to run in Postgres.
+type Statement struct {
+	Text string
+	// Within is what the client ran before in the same transaction; nil outside of one.
+	Within []string
 }
 
-// touches tells whether the statement or its transaction mentions the text.
-func (s statement) touches(text string) bool {
-	return strings.Contains(s.text, text) || slices.ContainsFunc(s.within, func(w string) bool { return strings.Contains(w, text) })
+// Touches tells whether the statement or its transaction mentions the text.
+func (s Statement) Touches(text string) bool {
+	return strings.Contains(s.Text, text) || slices.ContainsFunc(s.Within, func(w string) bool { return strings.Contains(w, text) })
 }
 
-// postgresProxy understands as much of the wire protocol as lib/pq speaks: one statement
-// at a time, simple or prepared, each answered before the next one.
-type postgresProxy struct {
-	proxy
-	mu     sync.Mutex
-	decide func(statement) fate
+// Postgres is a proxy that understands as much of the protocol as lib/pq speaks: one statement at a time,
+// simple or prepared, each answered before the next one. Refuse and the fates after it are not for it.
+type Postgres struct {
+	Proxy
+	deciding sync.Mutex
+	decide   func(Statement) Fate
 }
 
-// startPostgresProxy stands before the database at dsn, and returns the address that leads through it.
-func startPostgresProxy(tb testing.TB, dsn string) (*postgresProxy, string) {
-	tb.Helper()
-	behind, err := url.Parse(dsn)
-	if err != nil {
-		tb.Fatal(err)
+// NewPostgres stands before the server that dial reaches, until Close.
+func NewPostgres(dial func() (net.Conn, error)) (*Postgres, error) {
+	p := &Postgres{decide: func(Statement) Fate { return Forward }}
+	p.dial, p.pump = dial, p.pumpSession
+	return p, p.start()
+}
+
+// When sets who decides from now on; nil: everything is forwarded. One statement at a time is decided about.
+func (p *Postgres) When(decide func(Statement) Fate) {
+	if decide == nil {
+		decide = func(Statement) Fate { return Forward }
 	}
-	query := behind.Query()
-	socket := fmt.Sprintf("%s/.s.PGSQL.%s", query.Get("host"), query.Get("port"))
-	p := &postgresProxy{decide: func(statement) fate { return forward }}
-	p.dial = func() (net.Conn, error) { return net.Dial("unix", socket) }
-	p.pump = p.pumpSession
-	startProxy(tb, &p.proxy)
-	through := *behind
-	through.Host = p.addr()
-	query.Del("host")
-	query.Del("port")
-	query.Set("sslmode", "disable")
-	through.RawQuery = query.Encode()
-	return p, through.String()
-}
-
-// when sets who decides from now on. One statement at a time is decided about.
-func (p *postgresProxy) when(decide func(statement) fate) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.deciding.Lock()
+	defer p.deciding.Unlock()
 	p.decide = decide
 }
 
-func (p *postgresProxy) fateOf(s statement) fate {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (p *Postgres) fateOf(s Statement) Fate {
+	p.deciding.Lock()
+	defer p.deciding.Unlock()
 	return p.decide(s)
 }
 
 // pgSession is one connection.
 type pgSession struct {
-	*postgresProxy
+	*Postgres
 	client, server net.Conn
 	prepared       map[string]string // statement name → text
 	within         []string
@@ -82,8 +65,8 @@ type pgSession struct {
 	carriedOut     bool // it says that it was done
 }
 
-func (p *postgresProxy) pumpSession(client, server net.Conn) {
-	s := &pgSession{postgresProxy: p, client: client, server: server, prepared: map[string]string{}}
+func (p *Postgres) pumpSession(client, server net.Conn) {
+	s := &pgSession{Postgres: p, client: client, server: server, prepared: map[string]string{}}
 	both(client, server, s.there, s.back)
 }
 
@@ -108,8 +91,8 @@ func (s *pgSession) there() error {
 		if err != nil {
 			return err
 		}
-		if s.look(packet) == cutBefore {
-			s.hits.Add(1)
+		if s.look(packet) == CutBefore {
+			s.hit()
 			return errCut
 		}
 		if _, err := s.server.Write(packet); err != nil {
@@ -119,7 +102,7 @@ func (s *pgSession) there() error {
 }
 
 // look reads what a client's packet asks for, and decides about it.
-func (s *pgSession) look(packet []byte) fate {
+func (s *pgSession) look(packet []byte) Fate {
 	body := packet[5:]
 	var text string
 	switch packet[0] {
@@ -128,14 +111,14 @@ func (s *pgSession) look(packet []byte) fate {
 	case 'P': // prepare
 		name := word(&body)
 		s.prepared[name] = word(&body)
-		return forward
+		return Forward
 	case 'B': // run what was prepared; the 'E' and 'S' that follow belong to it
 		word(&body) // the portal
 		text = s.prepared[word(&body)]
 	default:
-		return forward
+		return Forward
 	}
-	what := s.fateOf(statement{text, s.within})
+	what := s.fateOf(Statement{text, s.within})
 	switch {
 	case strings.HasPrefix(text, "BEGIN"):
 		s.within = []string{text}
@@ -144,7 +127,7 @@ func (s *pgSession) look(packet []byte) fate {
 	case s.within != nil:
 		s.within = append(s.within, text)
 	}
-	if what == cutAfter {
+	if what == CutAfter {
 		s.mu.Lock()
 		s.swallowing = true
 		s.mu.Unlock()
@@ -173,7 +156,7 @@ func (s *pgSession) back() error {
 			s.carriedOut = word(&body) != "ROLLBACK"
 		case 'Z': // ready for the next one
 			if s.carriedOut {
-				s.hits.Add(1)
+				s.hit()
 			}
 			return errCut
 		}
