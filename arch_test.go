@@ -67,6 +67,9 @@ var rooms = []room{
 		"github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/kadm", "github.com/twmb/franz-go/pkg/kerr", "github.com/go-json-experiment/json/v1"}},
 	{pattern: "verify/spill"},
 	{pattern: "story"},
+	// The fault machine knows the system from outside, and leaves the verdict to router verify.
+	{pattern: "chaos", own: []string{"chaos/wire", "bench/rig", "embedded", "embedded/*", "signature", "testserver/*"}, third: []string{
+		"github.com/lib/pq", "github.com/google/uuid", "github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/kadm", "github.com/twmb/franz-go/pkg/kmsg", "github.com/twmb/franz-go/pkg/kerr"}},
 	{pattern: "chaos/wire", third: []string{"github.com/twmb/franz-go/pkg/kmsg", "github.com/twmb/franz-go/pkg/kerr"}},
 	{pattern: "bench", own: []string{"bench/rig"}},
 	// The opponent is stock Watermill: ours are only the domain, the words and the routes.
@@ -208,6 +211,8 @@ func TestRoomsBite(t *testing.T) {
 		{"bench/stock", "millrace/transport/kafka"},
 		{"bench/stock", "github.com/twmb/franz-go/pkg/kgo"},
 		{"outbox", "millrace/bench"},
+		{"chaos", "millrace/outbox"},
+		{"chaos", "millrace/verify"},
 		{"verify", "millrace/outbox"},
 		{"verify", "millrace/event"},
 		{"verify", "millrace/topic"},

@@ -1,0 +1,72 @@
+package chaos
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/chaos/wire"
+)
+
+// crashFaults kill routers by kill -9 at one exact place: the proxy sees them arrive there.
+var crashFaults = []Fault{
+	dieAtStatement("die-before-commit", "before a COMMIT", wire.CutBefore, isCommit),
+	dieAtStatement("die-after-commit", "after a COMMIT, before anybody heard of it", wire.CutAfter, isCommit),
+	dieAtStatement("die-mid-batch", "in the middle of a batch, between its statements", wire.CutBefore, func(s wire.Statement) bool {
+		return strings.Contains(s.Text, "INSERT INTO millrace.outbox") || strings.Contains(s.Text, "millrace.waits") && s.Within != nil
+	}),
+	dieAtStatement("die-before-outbox-delete", "after events were published, before they leave the outbox", wire.CutBefore, isOutboxDelete),
+	dieAtStatement("die-after-provider-call", "after the provider has acted, before its answer is heard", wire.CutAfter, isLedger),
+	dieAtRequest("die-before-produce", "before records reach the broker", wire.CutBefore, kmsg.Produce),
+	dieAtRequest("die-after-produce", "after the broker kept records, before its answer", wire.CutAfter, kmsg.Produce),
+	dieAtRequest("die-before-offset-commit", "before offsets are noted", wire.CutBefore, kmsg.OffsetCommit),
+	dieAtRequest("die-after-offset-commit", "after offsets were noted, before the answer", wire.CutAfter, kmsg.OffsetCommit),
+}
+
+// The longest that a router waits for its death at a place, and is away after it.
+const shortestAmbush, longestAmbush = 2 * time.Second, 5 * time.Second
+
+func dieAtStatement(name, where string, fate wire.Fate, matches func(wire.Statement) bool) Fault {
+	return Fault{Name: name, What: "kill -9 of a router " + where, Heals: "it is started again", On: []string{onReplica, onPostgresLine}, Shortest: shortestAmbush, Longest: longestAmbush,
+		inject: func(_ context.Context, i *injection) (heal, error) {
+			p, killed := i.replica.proxy, new(atomic.Int64)
+			p.OnHit(sync.OnceFunc(func() { killed.Store(count(i.replica.kill())) }))
+			p.When(first(fate, matches))
+			return func(context.Context) (int64, error) {
+				p.When(nil)
+				p.OnHit(nil)
+				return killed.Load(), i.replica.start()
+			}, nil
+		}}
+}
+
+// dieAtRequest kills all routers: nobody tells whose connection to the broker it is.
+func dieAtRequest(name, where string, fate wire.Fate, key kmsg.Key) Fault {
+	return Fault{Name: name, What: "kill -9 of all routers " + where, Heals: "they are started again", On: []string{onReplica, onKafkaLine}, Shortest: shortestAmbush, Longest: longestAmbush,
+		inject: func(_ context.Context, i *injection) (heal, error) {
+			p, killed := i.broker.proxy, new(atomic.Int64)
+			p.OnHit(sync.OnceFunc(func() { killed.Store(i.killRouters()) }))
+			p.When(first(fate, func(k kmsg.Key) bool { return k == key }))
+			return func(context.Context) (int64, error) {
+				p.When(nil)
+				p.OnHit(nil)
+				return killed.Load(), i.startRouters()
+			}, nil
+		}}
+}
+
+// first is a fate for the first that matches. It is asked by one at a time.
+func first[T any](fate wire.Fate, matches func(T) bool) func(T) wire.Fate {
+	done := false
+	return func(v T) wire.Fate {
+		if done || !matches(v) {
+			return wire.Forward
+		}
+		done = true
+		return fate
+	}
+}

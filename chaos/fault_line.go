@@ -1,0 +1,49 @@
+package chaos
+
+import (
+	"context"
+	"time"
+
+	"millrace/chaos/wire"
+)
+
+// The weather on a line. A reset comes after some answers of a claim or a fetch, a piece is smaller than most packets.
+var weathers = []struct {
+	name, what        string
+	weather           wire.Weather
+	shortest, longest time.Duration
+}{
+	{"cut", "is cut: every connection ends, none is made", wire.Weather{Cut: true}, time.Second, 5 * time.Second},
+	{"slow", "is long: each packet takes 30 to 80 ms more", wire.Weather{Delay: 30 * time.Millisecond, Jitter: 50 * time.Millisecond}, 2 * time.Second, 6 * time.Second},
+	{"silent", "swallows everything and tells nobody; what somebody still waits for arrives later", wire.Weather{Silent: true}, 2 * time.Second, 9 * time.Second},
+	{"reset", "resets connections in the middle of what they say", wire.Weather{ResetAfter: 64 << 10}, 2 * time.Second, 6 * time.Second},
+	{"crumbly", "lets through a few bytes at a time", wire.Weather{Piece: 100, Jitter: 200 * time.Microsecond}, 2 * time.Second, 6 * time.Second},
+}
+
+var lineFaults = makeLineFaults()
+
+func makeLineFaults() (list []Fault) {
+	for _, w := range weathers {
+		list = append(list,
+			Fault{Name: "postgres-line-" + w.name, What: "a router's line to Postgres " + w.what, Heals: "fine weather", On: []string{onPostgresLine},
+				Shortest: w.shortest, Longest: w.longest,
+				inject: func(_ context.Context, i *injection) (heal, error) {
+					return under(w.weather, &i.replica.proxy.Proxy), nil
+				}},
+			Fault{Name: "kafka-line-" + w.name, What: "everybody's line to the broker " + w.what, Heals: "fine weather", On: []string{onKafkaLine},
+				Shortest: w.shortest, Longest: w.longest,
+				inject: func(_ context.Context, i *injection) (heal, error) {
+					return under(w.weather, &i.broker.proxy.Proxy), nil
+				}})
+	}
+	return list
+}
+
+func under(w wire.Weather, p *wire.Proxy) heal {
+	before := p.Hits()
+	p.SetWeather(w)
+	return func(context.Context) (int64, error) {
+		p.SetWeather(wire.Weather{})
+		return p.Hits() - before, nil
+	}
+}

@@ -1,0 +1,4 @@
+package chaos
+
+// Page is docs/chaos.md.
+func Page(results []Result) string { return "" }

@@ -1,0 +1,262 @@
+package chaos
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Config says what to run.
+type Config struct {
+	Scenario Scenario
+	Seed     uint64
+	// Lasts is how long there is load; 0: Scenario.Lasts.
+	Lasts time.Duration
+	Kafka Kafka
+	// Programs are what is run; see Build.
+	Programs Programs
+	// Dir is where runs keep their files; each gets a directory of its own there. A failed run's stays.
+	Dir string
+	// Keep has the files of a good run stay too.
+	Keep bool
+	// Out gets the schedule as it happens.
+	Out io.Writer
+}
+
+// Run starts a system, loads it, breaks it, heals it, and has it judged. The error says that it could not; what came
+// about is in the result.
+func Run(ctx context.Context, c Config) (Result, error) {
+	c.Scenario = c.Scenario.withDefaults()
+	c.Lasts = cmp.Or(c.Lasts, c.Scenario.Lasts)
+	result := Result{Scenario: c.Scenario.Name, Seed: c.Seed, Kafka: c.Kafka, Replicas: c.Scenario.Replicas, Lasted: c.Lasts, Began: time.Now(), Expected: c.Scenario.Expected, Faults: []Broken{}}
+	schedule, err := plan(c.Scenario, c.Seed, c.Lasts, c.Kafka)
+	if err != nil {
+		return result, err
+	}
+	dir := filepath.Join(c.Dir, fmt.Sprintf("%s-%d-%s", c.Scenario.Name, c.Seed, result.Began.Format("150405")))
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return result, fmt.Errorf("make the run's directory: %w", err)
+	}
+	file, err := os.Create(filepath.Join(dir, scheduleFile))
+	if err != nil {
+		return result, fmt.Errorf("note what happens: %w", err)
+	}
+	defer file.Close()
+	r := &run{Config: c, dir: dir, result: &result, out: io.MultiWriter(file, c.Out)}
+	failed := r.whole(ctx, schedule)
+	if failed != nil {
+		r.wrong("%v", failed)
+	}
+	result.OK = len(result.Why) == 0
+	if result.OK && !c.Keep {
+		return result, os.RemoveAll(dir)
+	}
+	result.Evidence = dir
+	text, err := json.MarshalIndent(result, "", "  ")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, resultFile), text, 0o600)
+	}
+	return result, err
+}
+
+// run is one run.
+type run struct {
+	Config
+	dir      string
+	result   *Result
+	out      io.Writer
+	system   *system
+	load     *load
+	progress *progress
+	began    time.Time
+}
+
+// say prints a line with the time since the start of the load.
+func (r *run) say(format string, args ...any) {
+	at := time.Duration(0)
+	if !r.began.IsZero() {
+		at = time.Since(r.began)
+	}
+	fmt.Fprintf(r.out, "%8.2fs  %s\n", at.Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (r *run) wrong(format string, args ...any) {
+	r.result.Why = append(r.result.Why, fmt.Sprintf(format, args...))
+	r.say("WRONG: "+format, args...)
+}
+
+func (r *run) whole(ctx context.Context, schedule []Planned) (err error) {
+	s := r.Scenario
+	r.say("%s, seed %d: %d replicas, %s broker, %.0f orders/s for %s", s.Name, r.Seed, s.Replicas, r.Kafka, s.Rate, r.Lasts)
+	if r.system, err = startSystem(ctx, r.dir, r.Programs, r.Kafka, s); err != nil {
+		return err
+	}
+	defer func() {
+		if len(r.result.Why) > 0 || err != nil {
+			err = errors.Join(err, r.keepEvidence())
+		}
+		err = errors.Join(err, r.system.close())
+	}()
+	if r.load, err = newLoad(r.Seed, s, r.system); err != nil {
+		return err
+	}
+	defer r.load.close()
+	if s.HotStock > 0 {
+		if err := r.load.stock(ctx, hotArticle, s.HotStock); err != nil {
+			return err
+		}
+	}
+	return r.underLoad(ctx, schedule)
+}
+
+func (r *run) underLoad(ctx context.Context, schedule []Planned) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.began = time.Now()
+	r.progress = &progress{db: r.system.database.admin, began: r.began}
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watched, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	watching.Go(func() { r.progress.watch(watched) })
+
+	living, endLiving := context.WithCancel(ctx)
+	defer endLiving()
+	placing, endPlacing := context.WithCancel(ctx)
+	defer endPlacing()
+	var loading sync.WaitGroup
+	loading.Go(func() { r.load.run(living, placing) })
+
+	if err := r.follow(ctx, schedule); err != nil {
+		return err
+	}
+	sleep(ctx, r.Lasts-time.Since(r.began))
+	loaded := time.Since(r.began)
+	endPlacing()
+	loading.Wait()
+	time.AfterFunc(lastAnswers, endLiving)
+	r.load.wait()
+	r.result.Accepted, r.result.Again = r.load.count(), r.load.again.Load()
+	r.say("%d orders were accepted; waiting for rest", r.result.Accepted)
+	if err := r.system.awaitReady(ctx); err != nil {
+		return err
+	}
+	if r.Scenario.finish != nil {
+		if err := r.Scenario.finish(ctx, r.system, r.say); err != nil {
+			return err
+		}
+	}
+	healed := time.Now()
+	verdict, err := r.system.verify(ctx)
+	stopWatching()
+	watching.Wait()
+	r.result.Rest, r.result.Standstill = time.Since(healed), r.progress.standstill(loaded)
+	for i, b := range r.result.Faults {
+		if recovery, ok := r.progress.after(b.Healed); ok {
+			r.result.Faults[i].Recovery = recovery
+		}
+	}
+	if err != nil {
+		return err
+	}
+	r.judge(verdict)
+	return ctx.Err()
+}
+
+// step is the begin or the end of a fault.
+type step struct {
+	at   time.Duration
+	does func(context.Context) error
+}
+
+// follow breaks and heals as it was planned. What is late is done at once.
+func (r *run) follow(ctx context.Context, schedule []Planned) error {
+	var steps []step
+	for _, p := range schedule {
+		f, err := faultNamed(p.Fault)
+		if err != nil {
+			return err
+		}
+		i := &injection{system: r.system, replica: r.system.replicas[p.Replica], random: rand.New(rand.NewPCG(p.Seed, 1)), load: r.load}
+		broken, end := Broken{Fault: p.Fault, Replica: p.Replica, Recovery: -1}, heal(nil)
+		steps = append(steps, step{p.At, func(ctx context.Context) error {
+			broken.At = time.Since(r.began)
+			r.say("%s at %s for %s: %s", f.Name, i.replica.name, p.Lasts.Round(time.Millisecond), f.What)
+			if end, err = f.inject(ctx, i); err != nil {
+				return fmt.Errorf("%s: %w", f.Name, err)
+			}
+			return nil
+		}}, step{p.At + p.Lasts, func(ctx context.Context) error {
+			if end == nil {
+				return nil
+			}
+			hits, err := end(ctx)
+			if err != nil {
+				return fmt.Errorf("heal %s: %w", f.Name, err)
+			}
+			broken.Hits, broken.Healed = hits, time.Since(r.began)
+			r.result.Faults = append(r.result.Faults, broken)
+			r.say("%s is over, felt %d times: %s", f.Name, hits, f.Heals)
+			return nil
+		}})
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
+	for _, s := range steps {
+		if !sleep(ctx, s.at-time.Since(r.began)) {
+			return ctx.Err()
+		}
+		if err := s.does(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judge compares what came about with what was expected.
+func (r *run) judge(v *Verdict) {
+	r.result.Verdict, r.result.Restarts = v, r.system.restarts()
+	if r.Scenario.expect != nil {
+		for _, why := range r.Scenario.expect(v) {
+			r.wrong("%s", why)
+		}
+	} else if !v.OK {
+		r.wrong("router verify counts %d violations %v, such as %s", v.Violations, v.violated(), v.example())
+	}
+	for _, surprise := range r.load.surprises {
+		r.wrong("a client was surprised: %s", surprise)
+	}
+	felt := map[string]int64{}
+	for _, b := range r.result.Faults {
+		felt[b.Fault] += b.Hits
+	}
+	for name, hits := range felt {
+		if hits == 0 {
+			r.wrong("%s was never felt", name)
+		}
+	}
+	if v.Counts.Orders == 0 {
+		r.wrong("no order was placed")
+	}
+	if err := r.system.stopRouters(); err != nil {
+		r.wrong("%v", err)
+	}
+	complaints, err := r.system.complaints()
+	if err != nil {
+		r.wrong("%v", err)
+	}
+	for _, c := range complaints {
+		r.wrong("%s", c)
+	}
+	if len(r.result.Why) == 0 {
+		r.say("right: %d orders, %d records, %d of them again, %d listed; at rest after %s", v.Counts.Orders, v.Counts.Records, v.Counts.Duplicates, v.ListedCount, r.result.Rest.Round(time.Millisecond))
+	}
+}
