@@ -101,6 +101,19 @@ fuzz: ## run each fuzz test for FUZZTIME, one after the other; three hours and m
 	  done; \
 	done
 
+# Without ARGS, every scenario once; chaos --help has the rest: make chaos ARGS='--random --for 30m --seed 42'.
+.PHONY: chaos
+chaos: bin/chaos ## break a running system in every way, from a seed, and have verify judge it; some forty minutes
+	@bin/chaos $(ARGS)
+
+.PHONY: chaos-quick
+chaos-quick: bin/chaos ## the usual faults, one of each; a minute; a part of test
+	@bin/chaos --quick --seed 1 --results '' $(ARGS)
+
+.PHONY: bin/chaos
+bin/chaos:
+	@go build -trimpath -o $@ ./cmd/chaos
+
 .PHONY: generate
 generate: ## write the documents that come from the code
 	go test ./router ./config -run 'Fresh|Documentation' -update

@@ -27,19 +27,31 @@ var crashFaults = []Fault{
 	dieAtRequest("die-after-offset-commit", "after offsets were noted, before the answer", wire.CutAfter, kmsg.OffsetCommit),
 }
 
-// The longest that a router waits for its death at a place, and is away after it.
-const shortestAmbush, longestAmbush = 2 * time.Second, 5 * time.Second
+// An ambush lasts until the groups, which may still wait for the dead of the last one, are at work again. Whoever dies in
+// it is started again after restartPause.
+const shortestAmbush, longestAmbush = 7 * time.Second, 10 * time.Second
 
+// dieAtStatement kills whichever router gets there first.
 func dieAtStatement(name, where string, fate wire.Fate, matches func(wire.Statement) bool) Fault {
 	return Fault{Name: name, What: "kill -9 of a router " + where, Heals: "it is started again", On: []string{onReplica, onPostgresLine}, Shortest: shortestAmbush, Longest: longestAmbush,
 		inject: func(_ context.Context, i *injection) (heal, error) {
-			p, killed := i.replica.proxy, new(atomic.Int64)
-			p.OnHit(sync.OnceFunc(func() { killed.Store(count(i.replica.kill())) }))
-			p.When(first(fate, matches))
+			var killed atomic.Int64
+			var once sync.Once
+			for _, r := range i.replicas {
+				r.proxy.OnHit(func() {
+					once.Do(func() {
+						killed.Store(count(r.kill()))
+						time.AfterFunc(restartPause, func() { _ = r.start() }) // the end of it starts it once more
+					})
+				})
+				r.proxy.When(first(fate, matches))
+			}
 			return func(context.Context) (int64, error) {
-				p.When(nil)
-				p.OnHit(nil)
-				return killed.Load(), i.replica.start()
+				for _, r := range i.replicas {
+					r.proxy.When(nil)
+					r.proxy.OnHit(nil)
+				}
+				return killed.Load(), i.startRouters()
 			}, nil
 		}}
 }
@@ -49,7 +61,10 @@ func dieAtRequest(name, where string, fate wire.Fate, key kmsg.Key) Fault {
 	return Fault{Name: name, What: "kill -9 of all routers " + where, Heals: "they are started again", On: []string{onReplica, onKafkaLine}, Shortest: shortestAmbush, Longest: longestAmbush,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			p, killed := i.broker.proxy, new(atomic.Int64)
-			p.OnHit(sync.OnceFunc(func() { killed.Store(i.killRouters()) }))
+			p.OnHit(sync.OnceFunc(func() {
+				killed.Store(i.killRouters())
+				time.AfterFunc(restartPause, func() { _ = i.startRouters() }) // the end of it starts them once more
+			}))
 			p.When(first(fate, func(k kmsg.Key) bool { return k == key }))
 			return func(context.Context) (int64, error) {
 				p.When(nil)

@@ -64,6 +64,10 @@ var databaseFaults = []Fault{
 		Shortest: 3 * time.Second, Longest: 6 * time.Second, inject: fewAreLet},
 	{Name: "disk-full", What: "Postgres' disk is full", Heals: "there is room, and Postgres is started again if it has ended", On: onDatabase,
 		Shortest: 2 * time.Second, Longest: 5 * time.Second, Unfit: needsSmallDisk, inject: fillDisk},
+	{Name: "database-clock", What: "the database's clock jumps, by up to five seconds in either direction", Heals: "it jumps back", On: onDatabase,
+		Shortest: 3 * time.Second, Longest: 6 * time.Second, Unfit: needsFakeTime, inject: moveClock},
+	{Name: "restored-elsewhere", What: "the routers are stopped, and the database is dumped and restored into a new server", Heals: "they are started again", On: everything,
+		Shortest: 0, Longest: time.Second, Unfit: needsDump, inject: restoreElsewhere},
 }
 
 // refusals are errors of the database's own making: triggers raise them. A sequence counts, since it is not rolled back.

@@ -1,4 +1,178 @@
 package chaos
 
-// Page is docs/chaos.md.
-func Page(results []Result) string { return "" }
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Page is docs/chaos.md: what was run, what came of it, and, from found, what it found.
+func Page(results []Result, found string) string {
+	var b strings.Builder
+	b.WriteString(`# What was broken, and what was left
+
+<!-- Written by: make chaos ARGS=--report -->
+
+`)
+	b.WriteString("`make chaos` starts a Postgres, a broker and routers of its own, places orders (cancels, returns, repeated requests, callbacks that come doubled, late and wrong), breaks things, heals them,\n" +
+		"waits for rest, and has `router verify` ([guarantees](guarantees.md)) judge from the databases and the log alone. Everything is drawn from a seed: `make chaos ARGS='--scenario zombies --seed 7'` breaks the same\n" +
+		"things at the same moments again. A run that goes wrong keeps its schedule, the logs of all processes, dumps of database and topics, and what verify said, and prints where.\n\n" +
+		"`make chaos-quick` is a minute of it; `make chaos ARGS='--random --for 30m'` is all faults mixed, several at a time; `make chaos ARGS=--list` shows every scenario and fault.\n\n")
+	scenarioTable(&b, results)
+	elsewhere(&b)
+	faultTable(&b, results)
+	b.WriteString("## What it found\n\n")
+	b.WriteString(found)
+	return b.String()
+}
+
+// sum is what came of all runs of a scenario with a broker.
+type sum struct {
+	runs, wrong               int
+	orders, faults, duplicate int64
+	violations                int64
+	expected                  bool
+	seeds                     []string
+	recoveries                []time.Duration
+	lasted, standstill        time.Duration
+}
+
+func (s *sum) add(r Result) {
+	s.runs++
+	s.lasted += r.Lasted
+	s.seeds = append(s.seeds, fmt.Sprint(r.Seed))
+	if !r.OK {
+		s.wrong++
+	}
+	if r.Verdict != nil {
+		s.orders += r.Verdict.Counts.Orders
+		s.duplicate += r.Verdict.Counts.Duplicates
+		s.violations += r.Verdict.Violations
+	}
+	s.expected = s.expected || r.Expected != ""
+	s.faults += int64(len(r.Faults))
+	s.standstill = max(s.standstill, r.Standstill)
+	for _, f := range r.Faults {
+		if f.Recovery >= 0 {
+			s.recoveries = append(s.recoveries, f.Recovery)
+		}
+	}
+}
+
+// mostSeeds are named one by one; of more, the first and the last.
+const mostSeeds = 4
+
+func (s *sum) seedText() string {
+	if len(s.seeds) <= mostSeeds {
+		return strings.Join(s.seeds, ", ")
+	}
+	return fmt.Sprintf("%s … %s (%d)", s.seeds[0], s.seeds[len(s.seeds)-1], len(s.seeds))
+}
+
+func (s *sum) recovery() string {
+	if len(s.recoveries) == 0 {
+		return "–"
+	}
+	slices.Sort(s.recoveries)
+	return seconds(s.recoveries[len(s.recoveries)/2]) + " / " + seconds(s.recoveries[len(s.recoveries)-1])
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+func scenarioTable(b *strings.Builder, results []Result) {
+	type place struct {
+		name  string
+		kafka Kafka
+	}
+	sums := map[place]*sum{}
+	for _, r := range results {
+		at := place{r.Scenario, r.Kafka}
+		if sums[at] == nil {
+			sums[at] = &sum{}
+		}
+		sums[at].add(r)
+	}
+	b.WriteString("## Runs\n\nRecovery is from the end of a fault to the next step of any order, the median and the longest; standstill is the longest time, faults included, in which no order got on. " +
+		"*Doubled* are records that lie in the log more than once, which nobody may notice.\n\n" +
+		"| # | scenario | broker | seeds | load | orders | faults | doubled | violations | recovery | standstill |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, s := range slices.Concat(Scenarios(), []Scenario{Random(), Quick()}) {
+		for _, at := range slices.SortedFunc(maps.Keys(sums), func(a, c place) int { return cmp.Compare(a.kafka, c.kafka) }) {
+			if at.name != s.Name {
+				continue
+			}
+			x := sums[at]
+			violations := fmt.Sprint(x.violations)
+			if x.expected {
+				violations += ", as expected"
+			}
+			if x.wrong > 0 {
+				violations += fmt.Sprintf("; **%d runs went wrong**", x.wrong)
+			}
+			fmt.Fprintf(b, "| %s | %s: %s | %s | %s | %s | %d | %d | %d | %s | %s | %s |\n", number(s), s.Name, s.Title, at.kafka, x.seedText(), x.lasted.Round(time.Second),
+				x.orders, x.faults, x.duplicate, violations, x.recovery(), seconds(x.standstill))
+		}
+	}
+	b.WriteString("\n")
+	for _, s := range Scenarios() {
+		if s.Expected != "" {
+			fmt.Fprintf(b, "* What is expected of `%s`: %s\n", s.Name, s.Expected)
+		}
+	}
+	b.WriteString("\n")
+}
+
+func number(s Scenario) string {
+	if s.Number == 0 {
+		return ""
+	}
+	return fmt.Sprint(s.Number)
+}
+
+func elsewhere(b *strings.Builder) {
+	b.WriteString("## Shown elsewhere\n\nThe numbers are those of the plan's 28 scenarios.\n\n| # | what | where, or why not here |\n|---|---|---|\n")
+	for _, s := range Scenarios() {
+		if s.Elsewhere != "" {
+			fmt.Fprintf(b, "| %s | %s | %s |\n", number(s), s.Title, quoted(s.Elsewhere))
+		}
+	}
+	b.WriteString("| 22 | clocks of routers | Go programs ask the kernel for the time, past every library that could give them another one, and the machine's clock is everybody's. What routers do by the clock (leases, deadlines, effects), they do by the database's, which is moved. |\n")
+	b.WriteString("| – | wrong answers of a provider | The simulated provider is part of the router: it can be down, slow, refuse, act without an answer; a callback that contradicts what it said comes from the load. |\n")
+	b.WriteString("| – | a failover of the broker to a replica | The embedded broker and a Kafka of one node have none; their answers in such a case (not leader, not enough replicas) are given by the proxy. |\n\n")
+}
+
+// quoted marks tests as code, which docs_test.go looks for.
+func quoted(text string) string {
+	words := strings.Split(text, " ")
+	for i, w := range words {
+		if name := strings.TrimRight(w, ",;:"); strings.HasPrefix(name, "Test") {
+			words[i] = "`" + name + "`" + w[len(name):]
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func faultTable(b *strings.Builder, results []Result) {
+	type felt struct{ times, hits int64 }
+	all := map[string]*felt{}
+	for _, r := range results {
+		for _, f := range r.Faults {
+			if all[f.Fault] == nil {
+				all[f.Fault] = &felt{}
+			}
+			all[f.Fault].times++
+			all[f.Fault].hits += f.Hits
+		}
+	}
+	b.WriteString("## Faults\n\n*Felt* counts requests spoilt, processes killed, sessions ended, rows held: what was never felt proves nothing, and its run counts as one that went wrong.\n\n| fault | what | heals | times | felt |\n|---|---|---|---|---|\n")
+	for _, f := range Faults() {
+		n := felt{}
+		if all[f.Name] != nil {
+			n = *all[f.Name]
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %d | %d |\n", f.Name, f.What, f.Heals, n.times, n.hits)
+	}
+	b.WriteString("\n")
+}

@@ -27,6 +27,8 @@ type Scenario struct {
 	HotStock int
 	// SmallDisk puts the database on a small disk, which takes root.
 	SmallDisk bool
+	// FakeClock gives the database a clock that can be moved.
+	FakeClock bool
 	// Overlap lets a fault begin while another one lasts.
 	Overlap bool
 	// Once has each fault come once at most.

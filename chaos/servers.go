@@ -41,13 +41,12 @@ func (d *database) start(ctx context.Context) (err error) {
 	if d.server, err = embedded.StartPostgres(ctx, embedded.PostgresConfig{Dir: d.dir}); err != nil {
 		return fmt.Errorf("start Postgres in %s: %w", d.dir, err)
 	}
-	if d.admin != nil {
-		return nil
+	if d.admin == nil {
+		if d.admin, err = sql.Open("postgres", d.server.DSN()); err != nil {
+			return fmt.Errorf("connect to Postgres in %s: %w", d.dir, err)
+		}
+		d.admin.SetMaxOpenConns(adminConnections)
 	}
-	if d.admin, err = sql.Open("postgres", d.server.DSN()); err != nil {
-		return fmt.Errorf("connect to Postgres in %s: %w", d.dir, err)
-	}
-	d.admin.SetMaxOpenConns(adminConnections)
 	for _, statement := range []string{
 		"DO $$ BEGIN CREATE ROLE " + role + " LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
 		"ALTER DATABASE " + d.name() + " OWNER TO " + role,

@@ -81,8 +81,13 @@ func (y *system) start(ctx context.Context, kind Kafka, s Scenario) (err error) 
 	}
 	var starting sync.WaitGroup
 	var failed [2]error
-	starting.Go(func() { failed[0] = y.database.start(ctx) })
 	starting.Go(func() { failed[1] = y.broker.start(ctx) })
+	if s.FakeClock {
+		starting.Wait() // the environment is for the database alone
+		failed[0] = y.withFakeClock(func() error { return y.database.start(ctx) })
+	} else {
+		failed[0] = y.database.start(ctx)
+	}
 	starting.Wait()
 	if err := errors.Join(failed[:]...); err != nil {
 		return err

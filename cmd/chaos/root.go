@@ -231,5 +231,9 @@ func report(results string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join("docs", "chaos.md"), []byte(chaos.Page(all)), 0o644)
+	found, err := os.ReadFile(filepath.Join("chaos", "found.md"))
+	if err != nil {
+		return fmt.Errorf("read what was found: %w", err)
+	}
+	return os.WriteFile(filepath.Join("docs", "chaos.md"), []byte(chaos.Page(all, string(found))), 0o644)
 }
