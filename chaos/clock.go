@@ -63,7 +63,19 @@ func setClock(dir string, ahead time.Duration) error {
 	return nil
 }
 
-func moveClock(_ context.Context, i *injection) (heal, error) {
-	ahead := time.Duration(i.random.Int64N(int64(2*longestJump))) - longestJump
-	return once(func(context.Context) error { return setClock(i.dir, 0) }), setClock(i.dir, ahead)
+// moveClock is felt if the database is far enough from the truth.
+func moveClock(ctx context.Context, i *injection) (heal, error) {
+	ahead := time.Second + time.Duration(i.random.Int64N(int64(longestJump-time.Second)))
+	if i.random.IntN(2) == 0 {
+		ahead = -ahead
+	}
+	if err := setClock(i.dir, ahead); err != nil {
+		return nil, err
+	}
+	var now time.Time
+	if err := i.database.admin.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
+		return nil, err
+	}
+	felt := (time.Until(now) - ahead).Abs() < time.Second/2
+	return func(context.Context) (int64, error) { return count(felt), setClock(i.dir, 0) }, nil
 }

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ func needsSmallDisk(_ Kafka, s Scenario) string {
 }
 
 // fillDisk takes all the room there is, until it is healed.
-func fillDisk(_ context.Context, i *injection) (heal, error) {
+func fillDisk(ctx context.Context, i *injection) (heal, error) {
 	path := filepath.Join(i.dir, "postgres", "filler")
 	file, err := os.Create(path)
 	if err != nil {
@@ -56,15 +57,30 @@ func fillDisk(_ context.Context, i *injection) (heal, error) {
 	if err := file.Close(); err != nil {
 		return nil, fmt.Errorf("fill the disk: %w", err)
 	}
+	felt := noRoom(ctx, i.database.admin)
 	return func(ctx context.Context) (int64, error) {
 		if err := os.Remove(path); err != nil {
 			return 0, fmt.Errorf("free the disk: %w", err)
 		}
 		if i.database.ended() {
-			return 1, i.database.start(ctx)
+			return count(felt), i.database.start(ctx)
 		}
-		return 1, nil
+		return count(felt), nil
 	}, nil
+}
+
+// noRoom tells whether Postgres cannot write more than the room that it has set aside: the answer is an error, or that it
+// has ended.
+func noRoom(ctx context.Context, db *sql.DB) bool {
+	ctx, cancel := context.WithTimeout(ctx, sqlPatience)
+	defer cancel()
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return true
+	}
+	defer func() { _ = tx.Rollback() }()
+	_, err = tx.ExecContext(ctx, "CREATE TABLE public.chaos_no_room AS SELECT repeat('x', 1000) FROM generate_series(1, 50000)")
+	return err != nil
 }
 
 // zeros has no end.

@@ -14,7 +14,8 @@ const (
 	progressPatience = time.Second
 )
 
-// progress notes when orders got on: what it takes for that is all of the system, database, broker and routers.
+// progress notes when orders got on by what they heard: what it takes for that is all of the system, database, broker and
+// routers. What customers do to an order, and what a deadline does, takes less.
 type progress struct {
 	db    *sql.DB
 	began time.Time
@@ -28,8 +29,7 @@ func (p *progress) watch(ctx context.Context) {
 	for sleep(ctx, progressPoll) {
 		look, cancel := context.WithTimeout(ctx, progressPatience)
 		var n int64
-		// The first entry of an order's history is its being placed; what follows takes messages.
-		err := p.db.QueryRowContext(look, "SELECT coalesce(sum(version - 1), 0) FROM orders.orders WHERE version > 0").Scan(&n)
+		err := p.db.QueryRowContext(look, "SELECT coalesce(sum(cardinality(processed)), 0) FROM orders.orders").Scan(&n)
 		cancel()
 		if err != nil || n == p.last {
 			continue

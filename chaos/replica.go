@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -40,6 +41,7 @@ type replica struct {
 	mu      sync.Mutex
 	process *child.Process
 	wanted  bool     // it is to run
+	closed  bool     // never again
 	ended   []string // how it ended by itself, each time
 }
 
@@ -84,7 +86,7 @@ func (r *replica) start() error {
 
 // launch starts the process; the caller holds mu.
 func (r *replica) launch() error {
-	if r.process != nil && !over(r.process) {
+	if r.closed || r.process != nil && !over(r.process) {
 		return nil
 	}
 	cmd := exec.Command(r.binary, "serve")
@@ -137,6 +139,9 @@ func (r *replica) kill() bool {
 	return true
 }
 
+// exitInterrupted is how a router ends that is told to stop before it runs.
+const exitInterrupted = 130
+
 // stop is SIGTERM; it stays away until start. The error says that it did not end well.
 func (r *replica) stop() error {
 	r.mu.Lock()
@@ -150,7 +155,11 @@ func (r *replica) stop() error {
 	if time.Since(began) > stopPatience {
 		return fmt.Errorf("%s did not end within %s of SIGTERM", r.name, stopPatience)
 	}
-	if err := r.process.Err(); err != nil {
+	err := r.process.Err()
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == exitInterrupted {
+		err = nil // it was still starting
+	}
+	if err != nil {
 		return fmt.Errorf("%s was told to stop and did not end well: %w; %s", r.name, err, r.process.LogTail())
 	}
 	return nil
@@ -206,6 +215,9 @@ func (r *replica) endings() []string {
 }
 
 func (r *replica) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
 	r.kill()
 	r.proxy.Close()
 }
