@@ -41,7 +41,7 @@ func (y *system) dumpDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, program, "--file", filepath.Join(y.dir, "database.sql"), y.database.server.DSN())
+	cmd := exec.CommandContext(ctx, program, "--file", filepath.Join(y.dir, "database.sql"), y.database.dsn)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("dump the database: %w: %s", err, out)
 	}

@@ -33,7 +33,6 @@ type injection struct {
 	replica *replica
 	// random is for what else has to be chosen; the same for the same seed.
 	random *rand.Rand
-	load   *load
 }
 
 // What faults break.
@@ -57,7 +56,7 @@ func Faults() []Fault { return slices.Clone(faults) }
 func faultNamed(name string) (Fault, error) {
 	i := slices.IndexFunc(faults, func(f Fault) bool { return f.Name == name })
 	if i < 0 {
-		return Fault{}, fmt.Errorf("there is no fault %q: router chaos --list shows all", name)
+		return Fault{}, fmt.Errorf("there is no fault %q: chaos --list shows all", name)
 	}
 	return faults[i], nil
 }

@@ -52,6 +52,23 @@ const (
 	hundred    = 100
 )
 
+// What is ordered, of a hundred.
+const (
+	twoArticles = 40
+	wanted      = 60 // have the hot article, where there is one
+	unknown     = 2  // have an article that nobody sells
+	collected   = 10 // are collected in the shop
+)
+
+// customers is how many there are, so that each has many orders.
+const customers = 50
+
+// mostPieces of an article, and what one costs, in minor units.
+const mostPieces, cheapest, dearest = 3, 450, 5450
+
+// currencies: two, so that sums by currency mean something.
+var currencies = []share[string]{{"EUR", 3}, {"GBP", 1}}
+
 // The longest times between an order and what follows.
 const (
 	soon  = time.Second
@@ -90,22 +107,22 @@ func newOrder(seed uint64, number int, hot bool) *order {
 		o.key = fmt.Sprintf("chaos-%d", number)
 	}
 	first := random.IntN(len(articles))
-	items := []item{{articles[first], 1 + random.IntN(3), 450 + random.IntN(5000)}}
-	if chance(40) {
-		items = append(items, item{articles[(first+1+random.IntN(len(articles)-1))%len(articles)], 1, 1250})
+	items := []item{{articles[first], 1 + random.IntN(mostPieces), cheapest + random.IntN(dearest-cheapest)}}
+	if chance(twoArticles) {
+		items = append(items, item{articles[(first+1+random.IntN(len(articles)-1))%len(articles)], 1, cheapest})
 	}
-	if hot && chance(60) {
-		items = append([]item{{hotArticle, 1, 999}}, items...)
+	if hot && chance(wanted) {
+		items = append([]item{{hotArticle, 1, dearest}}, items...)
 	}
-	if chance(2) {
-		items = append(items, item{"CHAOS-NEVER-THERE", 1, 1})
+	if chance(unknown) {
+		items = append(items, item{"CHAOS-NEVER-THERE", 1, cheapest})
 	}
 	method, postal := pick(random, methods), pick(random, postalCodes)
 	body := map[string]any{
-		"customerId": fmt.Sprintf("c-%d", random.IntN(50)), "currency": pick(random, []share[string]{{"EUR", 3}, {"GBP", 1}}), "paymentMethod": method, "items": items,
+		"customerId": fmt.Sprintf("c-%d", random.IntN(customers)), "currency": pick(random, currencies), "paymentMethod": method, "items": items,
 		"contact": map[string]string{"email": fmt.Sprintf("c-%d@example.com", number), "phone": "+441225000000"},
 	}
-	if !chance(10) { // the rest is collected in the shop
+	if !chance(collected) {
 		body["shippingAddress"] = map[string]string{"name": "Ada Byron", "street": "1 Mill Lane", "city": "Bath", "postalCode": postal, "country": "GB"}
 	}
 	var err error

@@ -57,7 +57,11 @@ func plan(s Scenario, seed uint64, lasts time.Duration, kafka Kafka) ([]Planned,
 		if n >= len(drawn) {
 			f = drawn[random.IntN(len(drawn))]
 		}
-		p := Planned{Fault: f.Name, At: at, Lasts: between(f.Shortest, f.Longest), Replica: random.IntN(max(1, s.Replicas)), Seed: random.Uint64()}
+		lasting := between(f.Shortest, f.Longest)
+		if s.Brief > 0 {
+			lasting = min(lasting, s.Brief)
+		}
+		p := Planned{Fault: f.Name, At: at, Lasts: lasting, Replica: random.IntN(max(1, s.Replicas)), Seed: random.Uint64()}
 		if s.Overlap {
 			if !free(list, p, f) {
 				if at += between(0, shortestGap); n > len(drawn)*tries*int(lasts/calm+1) {

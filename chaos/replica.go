@@ -175,14 +175,17 @@ func (r *replica) signal(s syscall.Signal) bool {
 func (r *replica) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
-	for {
+	for why := errors.New("it has not answered"); ; {
 		_, err := rig.Get(ctx, r.admin+"/readyz?verbose")
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil {
+			why = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready %s after everything was healed: %w", r.name, readyPatience, err)
+			return fmt.Errorf("%s is not ready after %s: %w", r.name, readyPatience, why)
 		case <-time.After(readyPoll):
 		}
 	}

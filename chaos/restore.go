@@ -19,7 +19,7 @@ func restoreElsewhere(ctx context.Context, i *injection) (heal, error) {
 		return nil, err
 	}
 	dump := filepath.Join(i.dir, "dump.sql")
-	if err := program(ctx, "pg_dump", "--file", dump, i.database.server.DSN()); err != nil {
+	if err := program(ctx, "pg_dump", "--file", dump, i.database.dsn); err != nil {
 		return nil, err
 	}
 	i.database.server.Close()
@@ -30,7 +30,7 @@ func restoreElsewhere(ctx context.Context, i *injection) (heal, error) {
 	if err := i.database.start(ctx); err != nil {
 		return nil, err
 	}
-	err := program(ctx, "psql", "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--output", os.DevNull, "--file", dump, i.database.server.DSN())
+	err := program(ctx, "psql", "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--output", os.DevNull, "--file", dump, i.database.dsn)
 	return once(func(context.Context) error { return i.startRouters() }), err
 }
 

@@ -48,14 +48,6 @@ type Broken struct {
 	Recovery time.Duration `json:"recovery"`
 }
 
-// violations is what router verify counts.
-func (r *Result) violations() int64 {
-	if r.Verdict == nil {
-		return 0
-	}
-	return r.Verdict.Violations
-}
-
 // AddResult adds a line to a file of results, which is made if it is missing.
 func AddResult(path string, r Result) error {
 	err := os.MkdirAll(filepath.Dir(path), 0o755)

@@ -147,13 +147,13 @@ func (r *run) underLoad(ctx context.Context, schedule []Planned) error {
 	r.load.wait()
 	r.result.Accepted, r.result.Again = r.load.count(), r.load.again.Load()
 	r.say("%d orders were accepted; waiting for rest", r.result.Accepted)
-	if err := r.system.awaitReady(ctx); err != nil {
-		return err
-	}
 	if r.Scenario.finish != nil {
 		if err := r.Scenario.finish(ctx, r.system, r.say); err != nil {
 			return err
 		}
+	}
+	if err := r.system.awaitReady(ctx); err != nil {
+		return err
 	}
 	healed := time.Now()
 	verdict, err := r.system.verify(ctx)
@@ -178,7 +178,8 @@ type step struct {
 	does func(context.Context) error
 }
 
-// follow breaks and heals as it was planned. What is late is done at once.
+// follow breaks and heals as it was planned. What takes longer than that delays what comes after it, so that each fault
+// lasts as long as it is to.
 func (r *run) follow(ctx context.Context, schedule []Planned) error {
 	var steps []step
 	for _, p := range schedule {
@@ -186,7 +187,7 @@ func (r *run) follow(ctx context.Context, schedule []Planned) error {
 		if err != nil {
 			return err
 		}
-		i := &injection{system: r.system, replica: r.system.replicas[p.Replica], random: rand.New(rand.NewPCG(p.Seed, 1)), load: r.load}
+		i := &injection{system: r.system, replica: r.system.replicas[p.Replica], random: rand.New(rand.NewPCG(p.Seed, 1))}
 		broken, end := Broken{Fault: p.Fault, Replica: p.Replica, Recovery: -1}, heal(nil)
 		steps = append(steps, step{p.At, func(ctx context.Context) error {
 			broken.At = time.Since(r.began)
@@ -210,53 +211,15 @@ func (r *run) follow(ctx context.Context, schedule []Planned) error {
 		}})
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
+	var behind time.Duration
 	for _, s := range steps {
-		if !sleep(ctx, s.at-time.Since(r.began)) {
+		if !sleep(ctx, s.at+behind-time.Since(r.began)) {
 			return ctx.Err()
 		}
 		if err := s.does(ctx); err != nil {
 			return err
 		}
+		behind = max(behind, time.Since(r.began)-s.at)
 	}
 	return nil
-}
-
-// judge compares what came about with what was expected.
-func (r *run) judge(v *Verdict) {
-	r.result.Verdict, r.result.Restarts = v, r.system.restarts()
-	if r.Scenario.expect != nil {
-		for _, why := range r.Scenario.expect(v) {
-			r.wrong("%s", why)
-		}
-	} else if !v.OK {
-		r.wrong("router verify counts %d violations %v, such as %s", v.Violations, v.violated(), v.example())
-	}
-	for _, surprise := range r.load.surprises {
-		r.wrong("a client was surprised: %s", surprise)
-	}
-	felt := map[string]int64{}
-	for _, b := range r.result.Faults {
-		felt[b.Fault] += b.Hits
-	}
-	for name, hits := range felt {
-		if hits == 0 {
-			r.wrong("%s was never felt", name)
-		}
-	}
-	if v.Counts.Orders == 0 {
-		r.wrong("no order was placed")
-	}
-	if err := r.system.stopRouters(); err != nil {
-		r.wrong("%v", err)
-	}
-	complaints, err := r.system.complaints()
-	if err != nil {
-		r.wrong("%v", err)
-	}
-	for _, c := range complaints {
-		r.wrong("%s", c)
-	}
-	if len(r.result.Why) == 0 {
-		r.say("right: %d orders, %d records, %d of them again, %d listed; at rest after %s", v.Counts.Orders, v.Counts.Records, v.Counts.Duplicates, v.ListedCount, r.result.Rest.Round(time.Millisecond))
-	}
 }

@@ -31,6 +31,8 @@ type Scenario struct {
 	FakeClock bool
 	// Overlap lets a fault begin while another one lasts.
 	Overlap bool
+	// Brief bounds how long a fault lasts; 0: nothing but the fault does.
+	Brief time.Duration
 	// Once has each fault come once at most.
 	Once bool
 	// Expected says in words what must come about where it is not that nothing is wrong.

@@ -65,7 +65,7 @@ func Random() Scenario {
 
 // Quick is the usual faults, one of each, within a minute with all that belongs to it.
 func Quick() Scenario {
-	return Scenario{Name: "quick", Title: "the usual faults, one after the other", Lasts: 20 * time.Second, Once: true,
+	return Scenario{Name: "quick", Title: "the usual faults, one after the other", Lasts: 20 * time.Second, Once: true, Brief: 2 * time.Second,
 		Env:    []string{"PAYMENT_DEADLINE=3s", "ORDER_DEADLINE=6s"},
 		Faults: []string{"router-kill", "postgres-kill", "broker-kill", "commit-answer-lost", "kafka-line-reset"}}.withDefaults()
 }

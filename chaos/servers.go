@@ -31,6 +31,8 @@ const (
 type database struct {
 	dir    string
 	server *embedded.Postgres
+	// dsn is its address from the first start on; it stays the same.
+	dsn string
 	// admin is the run's own way in, as superuser, past all proxies.
 	admin *sql.DB
 }
@@ -42,7 +44,8 @@ func (d *database) start(ctx context.Context) (err error) {
 		return fmt.Errorf("start Postgres in %s: %w", d.dir, err)
 	}
 	if d.admin == nil {
-		if d.admin, err = sql.Open("postgres", d.server.DSN()); err != nil {
+		d.dsn = d.server.DSN()
+		if d.admin, err = sql.Open("postgres", d.dsn); err != nil {
 			return fmt.Errorf("connect to Postgres in %s: %w", d.dir, err)
 		}
 		d.admin.SetMaxOpenConns(adminConnections)
@@ -59,7 +62,7 @@ func (d *database) start(ctx context.Context) (err error) {
 }
 
 func (d *database) address() *url.URL {
-	u, err := url.Parse(d.server.DSN())
+	u, err := url.Parse(d.dsn)
 	if err != nil { // it is embedded's own
 		panic(err)
 	}

@@ -70,7 +70,7 @@ func (y *system) start(ctx context.Context, kind Kafka, s Scenario) (err error) 
 			return fmt.Errorf("make the run's directory: %w", err)
 		}
 	}
-	if s.SmallDisk {
+	if s.SmallDisk && os.Getuid() == 0 { // else the disk is not what is filled
 		if err := y.mountSmallDisk(); err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func (y *system) awaitReady(ctx context.Context) error {
 
 // toolEnv is the environment of the router's other commands: past the proxies of the database.
 func (y *system) toolEnv() []string {
-	return append(append(inherited(), y.env...), "DATABASE_URL="+y.database.server.DSN(), "KAFKA_BROKERS="+y.broker.addr(), "LOG_LEVEL=warn")
+	return append(append(inherited(), y.env...), "DATABASE_URL="+y.database.dsn, "KAFKA_BROKERS="+y.broker.addr(), "LOG_LEVEL=warn")
 }
 
 // stopRouters ends all routers in order.
