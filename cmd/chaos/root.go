@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +25,11 @@ type flags struct {
 	seed      uint64
 	seeds     int
 	lasts     time.Duration
+	rate      float64
+	replicas  int
 	kafka     string
 	old       string
+	env       []string
 	router    string
 	dir       string
 	results   string
@@ -68,8 +72,11 @@ when, the logs of all processes, a dump of the database, the topics, what verify
 	flags.Uint64Var(&f.seed, "seed", 0, "where all chance comes from (default: another one each time)")
 	flags.IntVar(&f.seeds, "seeds", 1, "run with so many seeds, one after the other, from --seed on")
 	flags.DurationVar(&f.lasts, "for", 0, "how long there is load (default: as the scenario has it)")
+	flags.Float64Var(&f.rate, "rate", 0, "orders a second (default: as the scenario has it)")
+	flags.IntVar(&f.replicas, "replicas", 0, "how many routers (default: as the scenario has it)")
 	flags.StringVar(&f.kafka, "kafka", string(chaos.EmbeddedKafka), "which broker: embedded, or real, an Apache Kafka")
 	flags.StringVar(&f.old, "old", "", "the program of every second router, such as an older version; default: the same")
+	flags.StringArrayVar(&f.env, "env", nil, "a setting of all routers, as NAME=value; may be repeated")
 	flags.StringVar(&f.router, "router", "", "the router's program; default: it is built")
 	flags.StringVar(&f.dir, "dir", "", "where runs keep their files (default: a directory for temporary files)")
 	flags.StringVar(&f.results, "results", filepath.Join("chaos", "results", "results.jsonl"), "the file that results are added to, one line each; empty: none")
@@ -93,8 +100,8 @@ func (f flags) chosen() ([]chaos.Scenario, error) {
 	if f.kafka != string(chaos.EmbeddedKafka) && f.kafka != string(chaos.RealKafka) {
 		return nil, fmt.Errorf("--kafka %q: it is %s or %s", f.kafka, chaos.EmbeddedKafka, chaos.RealKafka)
 	}
-	if f.seeds < 1 || f.lasts < 0 {
-		return nil, errors.New("--seeds and --for: at least one, and not less than nothing")
+	if f.seeds < 1 || f.lasts < 0 || f.rate < 0 || f.replicas < 0 {
+		return nil, errors.New("--seeds, --for, --rate and --replicas: at least one, and not less than nothing")
 	}
 	switch {
 	case f.random:
@@ -145,6 +152,7 @@ func run(ctx context.Context, f flags, out io.Writer) (err error) {
 				fmt.Fprintf(out, "%s is not run: %s\n", s.Name, why)
 				continue
 			}
+			s = f.changed(s)
 			result, err := chaos.Run(ctx, chaos.Config{Scenario: s, Seed: f.seed + n, Lasts: f.lasts, Kafka: chaos.Kafka(f.kafka), Programs: programs, Dir: f.dir, Keep: f.keep, Out: out})
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -164,6 +172,18 @@ func run(ctx context.Context, f flags, out io.Writer) (err error) {
 		return fmt.Errorf("%d runs went wrong: %s", len(wrong), strings.Join(wrong, ", "))
 	}
 	return nil
+}
+
+// changed is a scenario with what was asked for instead.
+func (f flags) changed(s chaos.Scenario) chaos.Scenario {
+	s.Env = slices.Concat(s.Env, f.env)
+	if f.rate > 0 {
+		s.Rate = f.rate
+	}
+	if f.replicas > 0 {
+		s.Replicas = f.replicas
+	}
+	return s
 }
 
 // programs builds what is missing.
