@@ -10,7 +10,7 @@ import (
 
 // docs/chaos.md is what the kept results and the table of scenarios say.
 func TestThePageIsFresh(t *testing.T) {
-	results, err := chaos.ReadResults(filepath.Join("results", "results.jsonl"))
+	results, err := chaos.ReadResults(filepath.Join("results", "report.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -155,24 +155,27 @@ func quoted(text string) string {
 }
 
 func faultTable(b *strings.Builder, results []Result) {
-	type felt struct{ times, hits int64 }
-	all := map[string]*felt{}
+	all := map[string]*sum{}
+	hits := map[string]int64{}
 	for _, r := range results {
 		for _, f := range r.Faults {
 			if all[f.Fault] == nil {
-				all[f.Fault] = &felt{}
+				all[f.Fault] = &sum{}
 			}
-			all[f.Fault].times++
-			all[f.Fault].hits += f.Hits
+			all[f.Fault].faults++
+			hits[f.Fault] += f.Hits
+			if f.Recovery >= 0 {
+				all[f.Fault].recoveries = append(all[f.Fault].recoveries, f.Recovery)
+			}
 		}
 	}
-	b.WriteString("## Faults\n\n*Felt* counts requests spoilt, processes killed, sessions ended, rows held: what was never felt proves nothing, and its run counts as one that went wrong.\n\n| fault | what | heals | times | felt |\n|---|---|---|---|---|\n")
+	b.WriteString("## Faults\n\n*Felt* counts requests spoilt, processes killed, sessions ended, rows held: what was never felt proves nothing, and its run counts as one that went wrong.\n\n| fault | what | heals | times | felt | recovery |\n|---|---|---|---|---|---|\n")
 	for _, f := range Faults() {
-		n := felt{}
+		n := sum{}
 		if all[f.Name] != nil {
 			n = *all[f.Name]
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s | %d | %d |\n", f.Name, f.What, f.Heals, n.times, n.hits)
+		fmt.Fprintf(b, "| `%s` | %s | %s | %d | %d | %s |\n", f.Name, f.What, f.Heals, n.faults, hits[f.Name], n.recovery())
 	}
 	b.WriteString("\n")
 }

@@ -53,6 +53,9 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	defer file.Close()
 	r := &run{Config: c, dir: dir, result: &result, out: io.MultiWriter(file, c.Out)}
 	failed := r.whole(ctx, schedule)
+	if ctx.Err() != nil { // somebody does not want to know any more
+		return result, errors.Join(ctx.Err(), os.RemoveAll(dir))
+	}
 	if failed != nil {
 		r.wrong("%v", failed)
 	}
@@ -101,7 +104,7 @@ func (r *run) whole(ctx context.Context, schedule []Planned) (err error) {
 		return err
 	}
 	defer func() {
-		if len(r.result.Why) > 0 || err != nil {
+		if ctx.Err() == nil && (len(r.result.Why) > 0 || err != nil) {
 			err = errors.Join(err, r.keepEvidence())
 		}
 		err = errors.Join(err, r.system.close())
@@ -135,6 +138,12 @@ func (r *run) underLoad(ctx context.Context, schedule []Planned) error {
 	defer endPlacing()
 	var loading sync.WaitGroup
 	loading.Go(func() { r.load.run(living, placing) })
+	defer func() { // whatever happened: nobody goes on
+		endPlacing()
+		endLiving()
+		loading.Wait()
+		r.load.wait()
+	}()
 
 	if err := r.follow(ctx, schedule); err != nil {
 		return err

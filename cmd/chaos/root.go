@@ -79,16 +79,16 @@ when, the logs of all processes, a dump of the database, the topics, what verify
 	flags.StringArrayVar(&f.env, "env", nil, "a setting of all routers, as NAME=value; may be repeated")
 	flags.StringVar(&f.router, "router", "", "the router's program; default: it is built")
 	flags.StringVar(&f.dir, "dir", "", "where runs keep their files (default: a directory for temporary files)")
-	flags.StringVar(&f.results, "results", filepath.Join("chaos", "results", "results.jsonl"), "the file that results are added to, one line each; empty: none")
+	flags.StringVar(&f.results, "results", filepath.Join("chaos", "results", "latest.jsonl"), "the file that results are added to, one line each; empty: none")
 	flags.BoolVar(&f.keep, "keep", false, "keep the files of good runs too")
 	flags.BoolVar(&f.list, "list", false, "list scenarios and faults")
-	flags.BoolVar(&f.report, "report", false, "write docs/chaos.md from the results")
+	flags.BoolVar(&f.report, "report", false, "write docs/chaos.md from what lies in "+keptResults)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
 		case f.list:
 			return list(cmd.OutOrStdout(), chaos.Kafka(f.kafka))
 		case f.report:
-			return report(f.results)
+			return report()
 		}
 		return run(cmd.Context(), f, cmd.OutOrStdout())
 	}
