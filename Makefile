@@ -107,7 +107,7 @@ chaos: bin/chaos ## break a running system in every way, from a seed, and have v
 	@bin/chaos $(ARGS)
 
 .PHONY: chaos-quick
-chaos-quick: bin/chaos ## the usual faults, one of each; a minute; a part of test
+chaos-quick: bin/chaos ## the usual faults, one of each; half a minute; a part of test
 	@bin/chaos --quick --seed 1 --results '' $(ARGS)
 
 .PHONY: bin/chaos

@@ -23,7 +23,7 @@ func Build(ctx context.Context, dir, chaos string) (Programs, error) {
 		p.Chaos = filepath.Join(dir, "chaos")
 		packages = append(packages, "./cmd/chaos")
 	}
-	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-o", dir + string(filepath.Separator)}, packages...)...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", dir + string(filepath.Separator)}, packages...)...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return p, fmt.Errorf("build what is broken: %w\n%s", err, out)

@@ -35,6 +35,12 @@ func plan(s Scenario, seed uint64, lasts time.Duration, kafka Kafka) ([]Planned,
 	between := func(a, b time.Duration) time.Duration {
 		return a + time.Duration(random.Int64N(int64(b-a)+1))
 	}
+	brief := func(d time.Duration) time.Duration {
+		if s.Brief > 0 {
+			return min(d, s.Brief)
+		}
+		return d
+	}
 	var list []Planned
 	var drawn []Fault
 	for _, name := range s.Faults {
@@ -57,10 +63,7 @@ func plan(s Scenario, seed uint64, lasts time.Duration, kafka Kafka) ([]Planned,
 		if n >= len(drawn) {
 			f = drawn[random.IntN(len(drawn))]
 		}
-		lasting := between(f.Shortest, f.Longest)
-		if s.Brief > 0 {
-			lasting = min(lasting, s.Brief)
-		}
+		lasting := brief(between(f.Shortest, f.Longest))
 		p := Planned{Fault: f.Name, At: at, Lasts: lasting, Replica: random.IntN(max(1, s.Replicas)), Seed: random.Uint64()}
 		if s.Overlap {
 			if !free(list, p, f) {
@@ -69,9 +72,9 @@ func plan(s Scenario, seed uint64, lasts time.Duration, kafka Kafka) ([]Planned,
 				}
 				continue
 			}
-			at += between(shortestGap, longestGap)
+			at += brief(between(shortestGap, longestGap))
 		} else {
-			at += p.Lasts + between(shortestGap, longestGap)
+			at += p.Lasts + brief(between(shortestGap, longestGap))
 		}
 		list = append(list, p)
 		if s.Once && len(list) == len(drawn) {

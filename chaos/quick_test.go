@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// A minute of chaos in every test run: the usual faults, one of each, and verify's word on what is left.
+// Half a minute of chaos in every test run: the usual faults, one of each, and verify's word on what is left.
 func TestQuick(t *testing.T) {
 	programs, err := chaos.Build(t.Context(), t.TempDir(), "")
 	if err != nil {

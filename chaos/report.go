@@ -20,7 +20,7 @@ func Page(results []Result, found string) string {
 	b.WriteString("`make chaos` starts a Postgres, a broker and routers of its own, places orders (cancels, returns, repeated requests, callbacks that come doubled, late and wrong), breaks things, heals them,\n" +
 		"waits for rest, and has `router verify` ([guarantees](guarantees.md)) judge from the databases and the log alone. Everything is drawn from a seed: `make chaos ARGS='--scenario zombies --seed 7'` breaks the same\n" +
 		"things at the same moments again. A run that goes wrong keeps its schedule, the logs of all processes, dumps of database and topics, and what verify said, and prints where.\n\n" +
-		"`make chaos-quick` is a minute of it; `make chaos ARGS='--random --for 30m'` is all faults mixed, several at a time; `make chaos ARGS=--list` shows every scenario and fault.\n\n")
+		"`make chaos-quick` is half a minute of it; `make chaos ARGS='--random --for 30m'` is all faults mixed, several at a time; `make chaos ARGS=--list` shows every scenario and fault.\n\n")
 	scenarioTable(&b, results)
 	elsewhere(&b)
 	faultTable(&b, results)
@@ -37,12 +37,11 @@ type sum struct {
 	expected                  bool
 	seeds                     []string
 	recoveries                []time.Duration
-	lasted, standstill        time.Duration
+	standstill                time.Duration
 }
 
 func (s *sum) add(r Result) {
 	s.runs++
-	s.lasted += r.Lasted
 	s.seeds = append(s.seeds, fmt.Sprint(r.Seed))
 	if !r.OK {
 		s.wrong++
@@ -72,6 +71,14 @@ func (s *sum) seedText() string {
 	return fmt.Sprintf("%s … %s (%d)", s.seeds[0], s.seeds[len(s.seeds)-1], len(s.seeds))
 }
 
+// load is how long the load of each run lasted.
+func (s *sum) load(each time.Duration) string {
+	if s.runs == 1 {
+		return each.String()
+	}
+	return fmt.Sprintf("%d × %s", s.runs, each)
+}
+
 func (s *sum) recovery() string {
 	if len(s.recoveries) == 0 {
 		return "–"
@@ -83,13 +90,15 @@ func (s *sum) recovery() string {
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
 func scenarioTable(b *strings.Builder, results []Result) {
+	// A run of half an hour is a row of its own beside those of a minute.
 	type place struct {
-		name  string
-		kafka Kafka
+		name   string
+		kafka  Kafka
+		lasted time.Duration
 	}
 	sums := map[place]*sum{}
 	for _, r := range results {
-		at := place{r.Scenario, r.Kafka}
+		at := place{r.Scenario, r.Kafka, r.Lasted}
 		if sums[at] == nil {
 			sums[at] = &sum{}
 		}
@@ -99,7 +108,9 @@ func scenarioTable(b *strings.Builder, results []Result) {
 		"*Doubled* are records that lie in the log more than once, which nobody may notice.\n\n" +
 		"| # | scenario | broker | seeds | load | orders | faults | doubled | violations | recovery | standstill |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, s := range slices.Concat(Scenarios(), []Scenario{Random(), Quick()}) {
-		for _, at := range slices.SortedFunc(maps.Keys(sums), func(a, c place) int { return cmp.Compare(a.kafka, c.kafka) }) {
+		for _, at := range slices.SortedFunc(maps.Keys(sums), func(a, c place) int {
+			return cmp.Or(cmp.Compare(a.kafka, c.kafka), cmp.Compare(a.lasted, c.lasted))
+		}) {
 			if at.name != s.Name {
 				continue
 			}
@@ -111,7 +122,7 @@ func scenarioTable(b *strings.Builder, results []Result) {
 			if x.wrong > 0 {
 				violations += fmt.Sprintf("; **%d runs went wrong**", x.wrong)
 			}
-			fmt.Fprintf(b, "| %s | %s: %s | %s | %s | %s | %d | %d | %d | %s | %s | %s |\n", number(s), s.Name, s.Title, at.kafka, x.seedText(), x.lasted.Round(time.Second),
+			fmt.Fprintf(b, "| %s | %s: %s | %s | %s | %s | %d | %d | %d | %s | %s | %s |\n", number(s), s.Name, s.Title, at.kafka, x.seedText(), x.load(at.lasted),
 				x.orders, x.faults, x.duplicate, violations, x.recovery(), seconds(x.standstill))
 		}
 	}

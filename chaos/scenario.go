@@ -31,7 +31,7 @@ type Scenario struct {
 	FakeClock bool
 	// Overlap lets a fault begin while another one lasts.
 	Overlap bool
-	// Brief bounds how long a fault lasts; 0: nothing but the fault does.
+	// Brief bounds how long a fault lasts, and the time until the next one; 0: nothing else bounds them.
 	Brief time.Duration
 	// Once has each fault come once at most.
 	Once bool

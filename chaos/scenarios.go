@@ -63,9 +63,9 @@ func Random() Scenario {
 	return Scenario{Name: "random", Title: "all faults mixed, several at a time", Faults: recoverable(), Replicas: 3, Overlap: true, Lasts: time.Minute}.withDefaults()
 }
 
-// Quick is the usual faults, one of each, within a minute with all that belongs to it.
+// Quick is the usual faults, one of each, within half a minute with all that belongs to it.
 func Quick() Scenario {
-	return Scenario{Name: "quick", Title: "the usual faults, one after the other", Lasts: 20 * time.Second, Once: true, Brief: 2 * time.Second,
+	return Scenario{Name: "quick", Title: "the usual faults, one after the other", Lasts: 12 * time.Second, Once: true, Brief: time.Second,
 		Env:    []string{"PAYMENT_DEADLINE=3s", "ORDER_DEADLINE=6s"},
 		Faults: []string{"router-kill", "postgres-kill", "broker-kill", "commit-answer-lost", "kafka-line-reset"}}.withDefaults()
 }

@@ -68,7 +68,7 @@ when, the logs of all processes, a dump of the database, the topics, what verify
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.scenarios, "scenario", nil, "which scenarios to run, by name; default: all")
 	flags.BoolVar(&f.random, "random", false, "run all faults mixed, several at a time")
-	flags.BoolVar(&f.quick, "quick", false, "run the quick one: a minute, the usual faults")
+	flags.BoolVar(&f.quick, "quick", false, "run the quick one: half a minute, the usual faults")
 	flags.Uint64Var(&f.seed, "seed", 0, "where all chance comes from (default: another one each time)")
 	flags.IntVar(&f.seeds, "seeds", 1, "run with so many seeds, one after the other, from --seed on")
 	flags.DurationVar(&f.lasts, "for", 0, "how long there is load (default: as the scenario has it)")
