@@ -58,6 +58,7 @@ var Goals = []Goal{
 	{"bad_day.groups", "router dlq groups, with all letters there", "s", OnOurs, AtMost, 1},
 	{"bad_day.list", "router dlq list with a filter, with all letters there", "s", OnOurs, AtMost, 1},
 	{"bad_day.redrive", "letters, and what waits behind them, processed by a redrive", "messages/s", OnRatio, AtLeast, 0.5},
+	{"bad_day.redrive_backlog", "the same, beside a backlog of such messages", "messages/s", OnRatio, NoGoal, 0},
 	{"bad_day.redrive_p99", "accepted to PAID meanwhile, of the healthy orders: p99", "ms", OnOurs, NoGoal, 0},
 	{"bad_day.rss", "RSS of the router at its peak", "MiB", OnOurs, NoGoal, 0},
 	{"soak", "at half rate: drift of throughput", "%", OnOurs, AtMost, 10},

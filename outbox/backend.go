@@ -32,6 +32,9 @@ type session interface {
 	lockSides(ctx context.Context, keys []string) (fields map[string][]any, held map[string]bool, err error)
 	// inLedger returns which ids the ledger holds already. The side rows are locked by then.
 	inLedger(ctx context.Context, ids []string) (map[string]bool, error)
+	// refusals returns for each of the outcomes what the database says against its data when it is written by itself; nil where
+	// it says nothing. Nothing is written.
+	refusals(ctx context.Context, outs []*outcome) ([]error, error)
 	// write returns the revision that the rows it wrote have from now on. It fails with errStale, and
 	// nothing may be committed then, if one of them is no longer as it was read.
 	write(ctx context.Context, out *outcome) (revision uint32, err error)

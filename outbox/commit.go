@@ -15,8 +15,17 @@ type lockOptions struct {
 	optimistic bool // read without locks, and see at the write whether a row was changed meanwhile
 	wait       bool // wait for the order's row (an update set aside) instead of skipping it
 	skipSides  bool // leave out updates whose side rows are held instead of waiting for them
-	sift       bool // write each update by itself: the database refuses some
+	sift       sifting
 }
+
+// sifting is which updates of a batch the database is asked about before they are written.
+type sifting int
+
+const (
+	noSifting    sifting = iota
+	siftSuspects         // those of kinds that were refused lately
+	siftAll              // the database refuses some of them
+)
 
 // commit runs a batch to its end: every member is answered, or back in the queue
 // because its row is held elsewhere.
@@ -25,6 +34,11 @@ type lockOptions struct {
 // commit (the answer to COMMIT can get lost) is then found processed. Only errors that
 // the data itself causes are hunted down to the one guilty member, so that the others get through.
 func (s *Store[S, V]) commit(ctx context.Context, batch []*member[S, V], opts lockOptions) {
+	if slices.ContainsFunc(batch, s.isSuspect) {
+		opts.sift, opts.optimistic = siftSuspects, false
+		s.later(ctx, s.inParts(ctx, rounds(batch), opts))
+		return
+	}
 	s.later(ctx, s.settle(ctx, batch, opts))
 }
 
@@ -32,11 +46,7 @@ func (s *Store[S, V]) commit(ctx context.Context, batch []*member[S, V], opts lo
 func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lockOptions) (held []*member[S, V]) {
 	pause := retryAfterFailure
 	for {
-		run := s.attempt
-		if opts.sift {
-			run = s.sift
-		}
-		held, answers, err := run(ctx, batch, opts)
+		held, answers, err := s.attempt(ctx, batch, opts)
 		if err == nil {
 			for _, a := range answers {
 				a.member.observe(a.err)
@@ -57,33 +67,23 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 		case lockTimeout:
 		}
 		switch {
-		case errors.Is(err, errNoSavepoints):
-			return s.split(ctx, batch, opts)
 		case errors.Is(err, errStale):
 			s.recent.lockForAWhile()
 			opts.optimistic = false
 			continue
+		case kind == guilty && opts.sift != siftAll:
+			// With locks: a stale row may look guilty.
+			opts.sift, opts.optimistic = siftAll, false
+			return s.inParts(ctx, rounds(batch), opts)
 		case opts.optimistic && kind != passing:
-			// With locks it goes round the row, or shows whose fault it is: a stale one may look guilty.
-			opts.optimistic = false
+			opts.optimistic = false // with locks it goes round the row
 			continue
-		case kind == guilty:
+		case kind == guilty: // it comes with the locks, the commit, or several together
 			if len(batch) == 1 {
 				batch[0].done <- &RefusedError{err}
 				return nil
 			}
-			switch {
-			case opts.sift: // it came with the locks, or the commit
-				return s.split(ctx, batch, opts)
-			case len(batch) <= siftBatch:
-				opts.sift = true
-				continue
-			case s.suspects.Load() != nil:
-				opts.sift = true
-				return s.inParts(ctx, batch, siftBatch, opts)
-			default:
-				return s.split(ctx, batch, opts)
-			}
+			return s.split(ctx, batch, opts)
 		case kind == lockTimeout:
 			switch {
 			case opts.wait: // set aside already: the row is still held, ask again
@@ -112,28 +112,27 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 
 // split settles the two halves.
 func (s *Store[S, V]) split(ctx context.Context, batch []*member[S, V], opts lockOptions) (held []*member[S, V]) {
-	opts.sift = false
-	return s.inParts(ctx, batch, (len(batch)+1)/2, opts)
+	middle := (len(batch) + 1) / 2
+	return s.inParts(ctx, [][]*member[S, V]{batch[:middle], batch[middle:]}, opts)
 }
 
 // inParts settles parts of a batch one after the other. What finds its row held in one takes with it what
 // comes later for the same order.
-func (s *Store[S, V]) inParts(ctx context.Context, batch []*member[S, V], size int, opts lockOptions) (held []*member[S, V]) {
+func (s *Store[S, V]) inParts(ctx context.Context, parts [][]*member[S, V], opts lockOptions) (held []*member[S, V]) {
 	waiting := map[event.OrderID]bool{}
-	for len(batch) > 0 {
-		part := make([]*member[S, V], 0, size)
-		for len(batch) > 0 && len(part) < size {
-			if m := batch[0]; waiting[m.id] {
+	for _, part := range parts {
+		var free []*member[S, V]
+		for _, m := range part {
+			if waiting[m.id] {
 				held = append(held, m)
 			} else {
-				part = append(part, m)
+				free = append(free, m)
 			}
-			batch = batch[1:]
 		}
-		if len(part) == 0 {
+		if len(free) == 0 {
 			continue
 		}
-		heldNow := s.settle(ctx, part, opts)
+		heldNow := s.settle(ctx, free, opts)
 		for _, m := range heldNow {
 			waiting[m.id] = m.id != ""
 		}
@@ -190,19 +189,28 @@ func (s *Store[S, V]) attempt(ctx context.Context, batch []*member[S, V], opts l
 	if err := w.prepare(ctx, tx, batch, opts.optimistic); err != nil {
 		return nil, nil, err
 	}
-	var refused []event.OrderID
+	refusals, err := s.sift(ctx, tx, w, batch, opts.sift)
+	if err != nil {
+		return nil, nil, err
+	}
+	var undone []event.OrderID
 	for _, m := range batch {
+		if refusal := refusals[m]; refusal != nil {
+			m.changed = false
+			answers = append(answers, answer[S, V]{m, &RefusedError{refusal}})
+			continue
+		}
 		switch outcome := w.run(m); {
 		case errors.Is(outcome, errHeld):
 			held = append(held, m)
 		case (outcome != nil || m.known) && w.isFromMemory(m.id):
-			refused = append(refused, m.id)
+			undone = append(undone, m.id)
 		default:
 			answers = append(answers, answer[S, V]{m, outcome})
 		}
 	}
-	if len(refused) > 0 {
-		s.recent.drop(refused)
+	if len(undone) > 0 {
+		s.recent.drop(undone)
 		return nil, nil, errFromMemory
 	}
 	out, err := w.outcome()

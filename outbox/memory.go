@@ -273,6 +273,11 @@ func (t *memorySession) inLedger(_ context.Context, ids []string) (map[string]bo
 	return found, nil
 }
 
+// refusals: it refuses no data.
+func (t *memorySession) refusals(_ context.Context, outs []*outcome) ([]error, error) {
+	return make([]error, len(outs)), nil
+}
+
 func (t *memorySession) write(_ context.Context, out *outcome) (revision uint32, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -150,8 +150,6 @@ type pgSession struct {
 	opts lockOptions
 	tx   *sql.Tx
 	run  preparedTx
-	// savepoint: there is one, and nothing has been written since.
-	savepoint bool
 }
 
 // scan runs a query that returns one row.
@@ -340,27 +338,6 @@ func (t *pgSession) inLedger(ctx context.Context, ids []string) (map[string]bool
 		found[id] = true
 	}
 	return found, rows.Err()
-}
-
-// A savepoint stays until the transaction ends, and hides behind the next of its name: to release it would cost a
-// round trip, and there are siftBatch of them at most. After going back to one there is no need of another.
-func (t *pgSession) try(do func() error) (refusal, err error) {
-	ctx := context.WithoutCancel(t.run.ctx)
-	if !t.savepoint {
-		if _, err := t.tx.ExecContext(ctx, "SAVEPOINT tried"); err != nil {
-			return nil, fmt.Errorf("set a savepoint: %w", err)
-		}
-	}
-	t.savepoint = false
-	refusal = do()
-	if refusal == nil || kindOf(refusal) != guilty {
-		return nil, refusal
-	}
-	if _, err := t.tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT tried"); err != nil {
-		return nil, fmt.Errorf("roll back to a savepoint: %w", err)
-	}
-	t.savepoint = true
-	return refusal, nil
 }
 
 func (t *pgSession) commit(context.Context) error {

@@ -2,198 +2,114 @@ package outbox
 
 import (
 	"context"
-	"errors"
+	"maps"
 
 	"millrace/event"
 )
 
-// siftBatch is how many updates of a batch that the database refused are tried one by one in one transaction. A
-// larger batch is halved first, which costs less where few of its updates are guilty. Each update leaves a subtransaction
-// behind; beyond 64 of those in a transaction, others find out on disk what became of them (PostgreSQL's manual, 74.3).
-const siftBatch = 50
-
-// floodShare is which share of a batch's updates, one of so many, must be refused for it to be a flood: then the next
-// batches are sifted at once, since halving them would find guilty ones everywhere, and each look costs a transaction.
+// floodShare is of which share of the updates that were asked about, one of so many, more must be refused for it to be a
+// flood: then those of their kinds are asked about at once, instead of after a transaction that came to nothing.
 const floodShare = 8
 
-// savepoints is a session that can undo a part of its transaction. The one in memory has none: it refuses no data.
-type savepoints interface {
-	session
-	// try runs do. If the database refuses its data, all that do wrote is undone, the refusal returned, and
-	// the transaction can go on; after any other error it cannot.
-	try(do func() error) (refusal, err error)
-}
-
-// errNoSavepoints means: this backend's sessions cannot try.
-var errNoSavepoints = errors.New("the session has no savepoints")
-
-// sifting is a transaction in which updates are tried, and what it holds of those that were not refused.
-type sifting[S, V any] struct {
-	*Store[S, V]
-	tx       savepoints
-	read     *work[S, V]            // the rows as they were when they were locked
-	written  map[event.OrderID]bool // those that no longer are
-	waiting  map[event.OrderID]bool // orders of which something was held
-	held     []*member[S, V]
-	answers  []answer[S, V]
-	claims   claims[S]
-	messages []outboxRow
-	wrote    bool
-	refused  int
-	suspects map[string]bool // the kinds of updates that were refused
-}
-
-// sift is attempt for a batch of which the database refuses something. Within one transaction the updates are
-// written by themselves: whose data is refused is told so, and the others are committed together. In
-// a flood, those of other kinds than were refused last time are tried together first: each statement is a round trip, for
-// which everybody waits. An error that is somebody's fault is returned only where all of
-// them met it, at the locks or the commit.
-func (s *Store[S, V]) sift(ctx context.Context, batch []*member[S, V], opts lockOptions) (held []*member[S, V], answers []answer[S, V], err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transactionLimit)
-	defer cancel()
-	begun, now, err := s.backend.begin(ctx, opts)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer begun.rollback()
-	tx, ok := begun.(savepoints)
-	if !ok {
-		return nil, nil, errNoSavepoints
-	}
-	// Everything is locked at once, in the order that all processes keep to. One by one, two of them
-	// could wait for each other.
-	read := newWork(s, now)
-	if err := read.prepare(ctx, tx, batch, false); err != nil {
-		return nil, nil, err
-	}
-	t := &sifting[S, V]{Store: s, tx: tx, read: read, written: map[event.OrderID]bool{}, waiting: map[event.OrderID]bool{}, suspects: map[string]bool{}}
-	if err := t.tryAll(ctx, batch); err != nil {
-		s.unreserve(t.claims)
-		return nil, nil, err
-	}
-	if t.refused*floodShare >= len(batch) {
-		s.suspects.Store(&t.suspects)
-	} else {
-		s.suspects.Store(nil)
-	}
-	if !t.wrote {
-		return t.held, t.answers, nil
-	}
-	if err := tx.commit(ctx); err != nil {
-		s.inDoubt(t.claims, t.answers)
-		return nil, nil, err
-	}
-	s.committed(t.claims, t.messages)
-	// The rows are not kept in memory: written in a subtransaction, they have a revision that nobody was told.
-	return t.held, t.answers, nil
-}
-
-func (t *sifting[S, V]) tryAll(ctx context.Context, batch []*member[S, V]) error {
-	innocent, others := t.part(batch)
-	if len(innocent) > 0 {
-		w := newWork(t.Store, t.read.now)
-		if err := w.prepare(ctx, t.tx, innocent, false); err != nil {
-			return err
-		}
-		refusal, err := t.try(ctx, w, innocent)
-		switch {
-		case err != nil:
-			return err
-		case refusal != nil:
-			others = batch
-		}
-	}
-	for _, m := range others {
-		if err := t.tryAlone(ctx, m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// part returns the updates of which nothing tells that they will be refused: in a flood, those of other
-// kinds than were, as far as nothing comes before them for the same order.
-func (t *sifting[S, V]) part(batch []*member[S, V]) (innocent, others []*member[S, V]) {
-	suspects := t.Store.suspects.Load()
-	if suspects == nil {
-		return nil, batch
-	}
-	behind := map[event.OrderID]bool{}
-	for _, m := range batch {
-		if (*suspects)[m.cause.Type] || behind[m.id] {
-			others, behind[m.id] = append(others, m), m.id != ""
-		} else {
-			innocent = append(innocent, m)
-		}
-	}
-	return innocent, others
-}
-
-func (t *sifting[S, V]) tryAlone(ctx context.Context, m *member[S, V]) error {
-	if t.waiting[m.id] {
-		t.held = append(t.held, m)
-		return nil
-	}
-	w, alone := newWork(t.Store, t.read.now), []*member[S, V]{m}
-	if t.written[m.id] || !w.addFrom(t.read, m) {
-		if err := w.prepare(ctx, t.tx, alone, false); err != nil {
-			return err
-		}
-	}
-	refusal, err := t.try(ctx, w, alone)
-	if refusal != nil {
-		t.refused++
-		t.suspects[m.cause.Type] = true
-		m.changed = false
-		t.answers = append(t.answers, answer[S, V]{m, &RefusedError{refusal}})
-	}
-	return err
-}
-
-// addFrom takes a member's row as it was read for the whole batch; false if that is not all it needs.
-func (w *work[S, V]) addFrom(read *work[S, V], m *member[S, V]) bool {
-	r := read.rows[m.id]
-	if r == nil {
-		return false
-	}
-	w.add(&r.record)
-	return len(w.keys([]*member[S, V]{m})) == 0
-}
-
-// try runs updates and writes what they come to. After a refusal it is as if they had not been run.
-func (t *sifting[S, V]) try(ctx context.Context, w *work[S, V], part []*member[S, V]) (refusal, err error) {
+// sift finds the updates of a batch whose data the database refuses. Each is judged by itself, on the rows as they were
+// locked: it is refused as if it had come first, so that no order may have two of them in the batch (see rounds).
+// What gets through by itself and not together with others is found by halving.
+func (s *Store[S, V]) sift(ctx context.Context, tx session, w *work[S, V], batch []*member[S, V], which sifting) (map[*member[S, V]]error, error) {
 	var (
-		held    []*member[S, V]
-		answers []answer[S, V]
+		asked []*member[S, V]
+		outs  []*outcome
 	)
-	for _, m := range part {
-		if outcome := w.run(m); errors.Is(outcome, errHeld) {
-			held = append(held, m)
-		} else {
-			answers = append(answers, answer[S, V]{m, outcome})
+	for _, m := range batch {
+		if which == noSifting || which == siftSuspects && !s.isSuspect(m) {
+			continue
 		}
+		asked = append(asked, m)
+		out, err := w.alone(m)
+		if err != nil {
+			return nil, err
+		}
+		outs = append(outs, out)
 	}
-	out, err := w.outcome()
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	said, err := tx.refusals(ctx, outs)
 	if err != nil {
 		return nil, err
 	}
-	if !out.empty() {
-		claims := t.reserve(out, w)
-		refusal, err = t.tx.try(func() error { _, err := t.tx.write(ctx, out); return err })
-		if refusal != nil || err != nil {
-			t.unreserve(claims)
-			return refusal, err
-		}
-		t.claims.atOnce, t.claims.ahead = append(t.claims.atOnce, claims.atOnce...), append(t.claims.ahead, claims.ahead...)
-		t.messages = append(t.messages, out.messages...)
-		t.wrote = true
-		for _, r := range out.rows {
-			t.written[r.id] = true
+	refused, kinds := map[*member[S, V]]error{}, map[string]bool{}
+	for i, m := range asked {
+		switch {
+		case said[i] == nil:
+		case kindOf(said[i]) != guilty:
+			return nil, said[i]
+		default:
+			refused[m], kinds[m.cause.Type] = said[i], true
 		}
 	}
-	t.held, t.answers = append(t.held, held...), append(t.answers, answers...)
-	for _, m := range held {
-		t.waiting[m.id] = m.id != ""
+	s.suspect(len(asked), len(refused), kinds)
+	return refused, nil
+}
+
+// suspicion is what was learnt of the updates that were asked about lately.
+type suspicion struct {
+	kinds          map[string]bool // that were refused, in a flood
+	asked, refused int             // since it was last judged
+}
+
+// suspect judges whether there is a flood, once enough were asked about.
+func (s *Store[S, V]) suspect(asked, refused int, kinds map[string]bool) {
+	next := suspicion{kinds, asked, refused}
+	if before := s.suspicion.Load(); before != nil {
+		maps.Copy(next.kinds, before.kinds)
+		next.asked, next.refused = asked+before.asked, refused+before.refused
 	}
-	return nil, nil
+	if next.asked >= floodShare {
+		if next.refused*floodShare <= next.asked {
+			next.kinds = nil
+		}
+		next.asked, next.refused = 0, 0
+	}
+	s.suspicion.Store(&next)
+}
+
+// isSuspect: it is of a kind of which many were refused lately.
+func (s *Store[S, V]) isSuspect(m *member[S, V]) bool {
+	current := s.suspicion.Load()
+	return current != nil && current.kinds[m.cause.Type]
+}
+
+// alone is what an update comes to by itself, on the rows as they were read.
+func (w *work[S, V]) alone(m *member[S, V]) (*outcome, error) {
+	one := newWork(w.store, w.now)
+	one.unknown, one.sides, one.sideHeld, one.sideAsked = w.unknown, w.sides, w.sideHeld, w.sideAsked
+	if r := w.rows[m.id]; r != nil {
+		one.add(&r.record)
+	}
+	if m.keys != nil {
+		one.current, one.inLedger = maps.Clone(w.current), maps.Clone(w.inLedger)
+	}
+	if one.run(m) != nil { // its own error: it is met again, and answered
+		return &outcome{}, nil
+	}
+	return one.outcome()
+}
+
+// rounds divides a batch into parts in which each order comes once, in the order of its updates. Those of side rows alone
+// come first: orders may need what they bring.
+func rounds[S, V any](batch []*member[S, V]) [][]*member[S, V] {
+	parts := make([][]*member[S, V], 1)
+	nth := map[event.OrderID]int{}
+	for _, m := range batch {
+		n := 0
+		if m.id != "" {
+			nth[m.id]++
+			n = nth[m.id]
+		}
+		if n == len(parts) {
+			parts = append(parts, nil)
+		}
+		parts[n] = append(parts[n], m)
+	}
+	return parts
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -61,7 +63,7 @@ func TestManyRefusedUpdatesCostTheOthersLittle(t *testing.T) {
 	begun := &begun{backend: store.backend}
 	store.backend = begun
 	q := &together{t: t, store: store}
-	const orders, stock, most = 100, 1000, 25
+	const orders, stock, most = 100, 1000, 12
 	errOwn := errors.New("no")
 	ids := make([]event.OrderID, orders)
 	q.update(func() error {
@@ -147,9 +149,79 @@ func TestManyRefusedUpdatesCostTheOthersLittle(t *testing.T) {
 	if rows := len((inPostgres{db}).outbox(t)); said != counted || wrong != 0 || entries != counted || waits != counted || rows != counted {
 		t.Errorf("said %d, %d rows wrong, %d entries, %d waits, %d events; want %d and none wrong", said, wrong, entries, waits, rows, counted)
 	}
-	if n := begun.optimistic.Load() + begun.locking.Load(); n > most {
+	n := begun.optimistic.Load() + begun.locking.Load()
+	if n > most {
 		t.Errorf("%d transactions for %d updates, of which %d are refused; want %d at most", n, len(q.answers), orders/2, most)
 	}
+}
+
+// gated begins no transaction while it is locked.
+type gated struct {
+	backend
+	sync.Mutex
+	waiting atomic.Int64
+}
+
+func (g *gated) begin(ctx context.Context, opts lockOptions) (session, time.Time, error) {
+	g.waiting.Add(1)
+	g.Lock()
+	defer g.Unlock()
+	g.waiting.Add(-1)
+	return g.backend.begin(ctx, opts)
+}
+
+// In a flood the database is asked first, so that a batch takes one transaction; when it is over, nobody is asked any more.
+// An update is judged on what those before it made of its order.
+func TestAFloodIsSiftedAtOnce(t *testing.T) {
+	store := NewPostgres(withRefusals(t), basketTable, Options{})
+	begun := &begun{backend: store.backend}
+	gate := &gated{backend: begun}
+	store.backend = gate
+	start(t, store)
+	const orders = 20
+	paid := func() context.Context {
+		return event.WithCause(t.Context(), event.Cause{ID: uuid.NewString(), CorrelationID: "corr", Type: "OrderPaid"})
+	}
+	batch := func(transactions int64, note func(i int) string) {
+		t.Helper()
+		gate.Lock()
+		before := begun.locking.Load() + begun.optimistic.Load()
+		decoy := make(chan error, 1)
+		go func() { decoy <- store.Update(fresh(t.Context()), newOrder(), noting("decoy")) }()
+		eventually(t, func() bool { return gate.waiting.Load() == 1 })
+		q := &together{t: t, store: store}
+		id := newOrder()
+		first := func(b *basket) ([]event.Event, error) { return noting("first")(b) }
+		second := func(b *basket) ([]event.Event, error) {
+			if b.Note == "" {
+				return noting(refusedNote)(b)
+			}
+			return noting("second")(b)
+		}
+		for i := range orders {
+			q.update(func() error { return store.Update(paid(), newOrder(), noting(note(i))) })
+		}
+		q.update(func() error { return store.Update(paid(), id, first) })
+		q.update(func() error { return store.Update(paid(), id, second) })
+		gate.Unlock()
+		need(t, <-decoy)
+		for i, answer := range q.answers {
+			var refused *RefusedError
+			want := i < orders && note(i) == refusedNote
+			if err := <-answer; errors.As(err, &refused) != want || err != nil && refused == nil {
+				t.Errorf("update %d: %v", i, err)
+			}
+		}
+		if n := begun.locking.Load() + begun.optimistic.Load() - before - 1; n != transactions {
+			t.Errorf("%d transactions, want %d", n, transactions)
+		}
+	}
+	half := func(i int) string { return []string{"fine", refusedNote}[i%2] }
+	fine := func(int) string { return "fine" }
+	batch(3, half) // one that comes to nothing, and one for each round
+	batch(2, half)
+	batch(2, fine)
+	batch(1, fine)
 }
 
 // What was sifted starts its effects once: the refused ones not at all, and no place is lost to them.

@@ -36,8 +36,8 @@ type Store[S, V any] struct {
 	effects Starter[S]
 	log     *slog.Logger
 	recent  recent
-	// suspects are the kinds of updates of which the database refused many when some were tried last; nil: few.
-	suspects atomic.Pointer[map[string]bool]
+	// suspicion is what the database refused lately; nil: nothing ever.
+	suspicion atomic.Pointer[suspicion]
 
 	mu      sync.Mutex
 	queue   []*member[S, V]

@@ -174,14 +174,6 @@ type faultySession struct {
 	end func(do func() error) error
 }
 
-// try is that of the session, if it has one: without it nothing is ever sifted.
-func (s faultySession) try(do func() error) (refusal, err error) {
-	if tx, ok := s.session.(savepoints); ok {
-		return tx.try(do)
-	}
-	return nil, do()
-}
-
 func (s faultySession) commit(ctx context.Context) error {
 	return s.end(func() error { return s.session.commit(ctx) })
 }

@@ -10,33 +10,51 @@ import (
 // write writes what the batch decided: the rows and all that belongs to them, then what is shared,
 // then the events.
 func (t *pgSession) write(ctx context.Context, out *outcome) (revision uint32, err error) {
-	if revision, err = t.writeRows(out); err != nil {
-		return 0, err
+	for _, w := range t.writes(out) {
+		if w.query != t.sql.write {
+			err = t.exec(ctx, w.query, w.args...)
+		} else {
+			var n int
+			err = t.scan(w.query, w.args, &n, &revision)
+			if err == nil && n != len(out.rows) {
+				err = errStale
+			}
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", w.what, err)
+		}
 	}
-	for _, part := range []struct {
-		what string
-		n    int
-		do   func(context.Context, *outcome) error
-	}{
-		{"update " + t.shape.side, len(out.sides), t.writeSides},
-		{"append to " + t.shape.ledger, len(out.ledger), t.writeLedger},
-		{"write the outbox", len(out.messages), t.writeMessages},
-	} {
-		if part.n == 0 {
-			continue
-		}
-		if err := part.do(ctx, out); err != nil {
-			return 0, fmt.Errorf("%s: %w", part.what, err)
-		}
+	if len(out.messages) == 0 {
+		return revision, nil
+	}
+	if err := t.writeMessages(ctx, out); err != nil {
+		return 0, fmt.Errorf("write the outbox: %w", err)
 	}
 	return revision, nil
 }
 
-// writeRows runs the write query. The arguments come in the order of its parts.
-func (t *pgSession) writeRows(out *outcome) (revision uint32, err error) {
-	if len(out.rows) == 0 {
-		return 0, nil
+// tableWrite is a statement that writes a part of an outcome.
+type tableWrite struct {
+	what, query string
+	args        []any
+}
+
+// writes are what writes an outcome, but for its events, in this order.
+func (t *pgSession) writes(out *outcome) (list []tableWrite) {
+	if len(out.rows) > 0 {
+		list = append(list, tableWrite{"write to " + t.shape.name, t.sql.write, t.writeArgs(out)})
 	}
+	if len(out.sides) > 0 {
+		list = append(list, tableWrite{"update " + t.shape.side, t.sql.updateSides, t.sideArgs(out)})
+	}
+	if len(out.ledger) > 0 {
+		list = append(list, tableWrite{"append to " + t.shape.ledger, t.sql.ledger, ledgerArgs(out)})
+	}
+	return list
+}
+
+// writeArgs are the arguments of the write query, in the order of its parts.
+func (t *pgSession) writeArgs(out *outcome) []any {
 	var inserts, updates []rowWrite
 	for _, r := range out.rows {
 		if r.revision == notStored {
@@ -60,14 +78,7 @@ func (t *pgSession) writeRows(out *outcome) (revision uint32, err error) {
 	if t.shape.sums != "" {
 		args = append(args, sumArgs(out.sums)...)
 	}
-	var n int
-	switch err := t.scan(t.sql.write, args, &n, &revision); {
-	case err != nil:
-		return 0, fmt.Errorf("write to %s: %w", t.shape.name, err)
-	case n != len(out.rows):
-		return 0, fmt.Errorf("write to %s: %w", t.shape.name, errStale)
-	}
-	return revision, nil
+	return args
 }
 
 func (t *pgSession) exec(ctx context.Context, query string, args ...any) error {
@@ -138,7 +149,7 @@ func waitArgs(out *outcome) []any {
 	return []any{ended, endedSteps, out.holder, ids, steps, after, claimed}
 }
 
-func (t *pgSession) writeSides(ctx context.Context, out *outcome) error {
+func (t *pgSession) sideArgs(out *outcome) []any {
 	keys := make(TextArray, len(out.sides))
 	texts, numbers := make([]TextArray, len(t.shape.sideColumns)), make([]BigintArray, len(t.shape.sideColumns))
 	for i, side := range out.sides {
@@ -160,16 +171,16 @@ func (t *pgSession) writeSides(ctx context.Context, out *outcome) error {
 			args = append(args, numbers[c])
 		}
 	}
-	return t.exec(ctx, t.sql.updateSides, args...)
+	return args
 }
 
-func (t *pgSession) writeLedger(ctx context.Context, out *outcome) error {
+func ledgerArgs(out *outcome) []any {
 	n := len(out.ledger)
 	ids, keys, states, correlation := make(UUIDArray, n), make(TextArray, n), make(JSONArray, n), make(TextArray, n)
 	for i, l := range out.ledger {
 		ids[i], keys[i], states[i], correlation[i] = l.id, l.key, l.state, l.correlationID
 	}
-	return t.exec(ctx, t.sql.ledger, ids, keys, states, correlation)
+	return []any{ids, keys, states, correlation}
 }
 
 // writeMessages gives the rows their ids, which ascend in the order of the rows.

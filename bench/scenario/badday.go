@@ -46,9 +46,11 @@ func badDayFigures(rows []bench.Row) []bench.Figure {
 		between("bad_day", rows, "orders_per_second_during", "orders_per_second_before", during),
 		between("bad_day.p50", rows, "p50_ms_during", "p50_ms_before", during),
 		between("bad_day.p99", rows, "p99_ms_during", "p99_ms_before", during),
-		between("bad_day.redrive", rows, "redriven_per_second", "flow_per_second",
-			fmt.Sprintf("%.0f letters and %.0f messages behind them, in order, with the load; theirs: as many such messages as a backlog in the normal flow, with the load",
+		between("bad_day.redrive", rows, "redriven_per_second", "usual_per_second",
+			fmt.Sprintf("%.0f letters and %.0f messages behind them, in order, with the load; theirs: what the service processes when the system is saturated with orders",
 				one("letters"), one("parked"))),
+		between("bad_day.redrive_backlog", rows, "redriven_per_second", "flow_per_second",
+			"the same; theirs: as many such messages, and no others, as a backlog from the log, which the healthy orders wait for"),
 		between("bad_day.redrive_p99", rows, "p99_ms_redriving", "p99_ms_before", "the healthy orders while it drains; theirs: before it"),
 	}
 	for _, f := range []struct{ name, value, note string }{

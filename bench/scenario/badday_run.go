@@ -18,6 +18,9 @@ const (
 	badDayLook = 200 * time.Millisecond
 	// badDayPatience is how long a part of the day may take that should take a minute.
 	badDayPatience = 10 * time.Minute
+	// usualMessages are the messages that inventory hears of an order which is delivered: it is placed, it is paid, and three
+	// statuses of its parcel.
+	usualMessages = 5
 	// badDaySamples is how many samples the bad minute has.
 	badDaySamples = 60
 )
@@ -72,7 +75,7 @@ func runBadDay(ctx context.Context, env *bench.Env, o *rig.Round) (bench.Values,
 	if err != nil {
 		return nil, err
 	}
-	b := &badDayRun{env: env, round: o, system: s, values: bench.Values{"rate": 2 * half * badDayShare, "orders_hit": float64(orders), "messages": float64(len(bad.records))}}
+	b := &badDayRun{env: env, round: o, system: s, values: bench.Values{"rate": 2 * half * badDayShare, "usual_per_second": 2 * half * usualMessages, "orders_hit": float64(orders), "messages": float64(len(bad.records))}}
 	b.load = s.shop.Open(ctx, b.values["rate"])
 	err = b.load.Await(ctx, 1) // a group that is still dividing its partitions is not what is measured
 	if err == nil {
