@@ -77,8 +77,9 @@ func (l *Lease) hold(ctx context.Context, expires time.Time, work func(context.C
 		case <-renew.C:
 		}
 		// Counted from before the question: the database may have counted from then.
+		// A stop does not end the lease: until the work has returned, it is ours.
 		asked := time.Now()
-		got, err := l.take(ctx)
+		got, err := l.take(context.WithoutCancel(ctx))
 		l.lost.note(ctx, err)
 		switch {
 		case got:

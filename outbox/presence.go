@@ -79,7 +79,7 @@ func (e *Executor[S]) stayPresent(ctx context.Context) {
 		freed, err := e.presence.beat(ctx)
 		look.note(ctx, err)
 		if freed > 0 {
-			e.log.WarnContext(ctx, "a process that performed effects died; its calls are made again", "calls", freed)
+			e.log.WarnContext(ctx, "a process that performed effects is gone, and left some without an answer; they are performed here", "effects", freed)
 			signal(e.wake)
 		}
 		pause(ctx, e.presence.ttl/leaseRenewals, nil)

@@ -133,7 +133,7 @@ func printForeignGroups(w io.Writer, groups []*foreign.Group, topic string) erro
 		{name: "FROM TOPIC", fromEnd: true}, {name: "FIRST", right: true, spare: true}, {name: "LAST", right: true}, {name: "EXAMPLE"}, {name: "ERROR"}}}
 	now := time.Now()
 	for _, g := range groups {
-		t.add(cmp.Or(g.Fingerprint, "all others"), fmt.Sprint(g.Letters), fmt.Sprint(g.Redriven), writtenBy(g.Dialect), g.Topic, age(now, g.First), age(now, g.Last), g.Example,
+		t.add(cmp.Or(g.Fingerprint, "all others"), fmt.Sprint(g.Letters), fmt.Sprint(g.Redriven), writtenBy(g.Dialect), g.Topic, deadletter.Age(now, g.First), deadletter.Age(now, g.Last), g.Example,
 			foreignError(g.ErrorType, g.Error))
 	}
 	if err := t.print(w, terminalWidth(w)); err != nil {
@@ -231,7 +231,7 @@ func printForeignList(w io.Writer, last youngest, topic string) error {
 		{name: "KEY", fromEnd: true, spare: true}, {name: "TRIES", right: true, spare: true}, {name: "AGE", right: true}, {name: "ERROR"}}}
 	now := time.Now()
 	for _, l := range list {
-		t.add(l.Place(), string(foreignStatus(l)), writtenBy(l.Dialect), l.Fingerprint(), l.Topic, string(l.Record.Key), fmt.Sprint(l.Attempts), age(now, l.LastFailed),
+		t.add(l.Place(), string(foreignStatus(l)), writtenBy(l.Dialect), l.Fingerprint(), l.Topic, string(l.Record.Key), fmt.Sprint(l.Attempts), deadletter.Age(now, l.LastFailed),
 			foreignError(l.ErrorType, l.Error))
 	}
 	if err := t.print(w, terminalWidth(w)); err != nil {

@@ -109,7 +109,7 @@ func printGroups(w io.Writer, found groupsJSON, filtered, everything bool, now t
 			{name: "FIRST", right: true}, {name: "LAST", right: true}, {name: "TREND"}, {name: "EXAMPLE", spare: true}, {name: "ERROR"}}}
 		for _, g := range found.Groups {
 			t.add(g.Group, fmt.Sprint(g.Letters), fmt.Sprint(g.Orders), fmt.Sprint(g.Behind), strings.Join(g.Services, ","),
-				age(now, g.FirstFailed), age(now, g.LastFailed), deadletter.Group{LastHour: g.LastHour, HourBefore: g.HourBefore}.Trend(), shortID(g.Example), g.Error)
+				deadletter.Age(now, g.FirstFailed), deadletter.Age(now, g.LastFailed), deadletter.Group{LastHour: g.LastHour, HourBefore: g.HourBefore}.Trend(), shortID(g.Example), g.Error)
 		}
 		if err := t.print(w, width); err != nil {
 			return err
@@ -182,7 +182,7 @@ func printResumed(w io.Writer, list []deadletter.Pause, width int) {
 		if i == 0 {
 			fmt.Fprintln(w)
 		}
-		text := fmt.Sprintf("%s was paused at %s for %s, because %s; resumed by %s: %s", p.Service, p.Since.Local().Format(time.DateTime), age(*p.ResumedAt, p.Since),
+		text := fmt.Sprintf("%s was paused at %s for %s, because %s; resumed by %s: %s", p.Service, p.Since.Local().Format(time.DateTime), deadletter.Age(*p.ResumedAt, p.Since),
 			whyPaused(p), p.ResumedBy, p.Reason)
 		for _, line := range wrapped(text, width) {
 			fmt.Fprintln(w, line)

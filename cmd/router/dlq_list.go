@@ -165,7 +165,7 @@ func printLetters(w io.Writer, list []deadletter.Listed, filtered, everything bo
 	t := table{columns: []column{{name: "LETTER"}, {name: "STATUS"}, {name: "SERVICE"}, {name: "TOPIC", spare: true}, {name: "ORDER", fromEnd: true},
 		{name: "PARKED", right: true}, {name: "TRIES", right: true, spare: true}, {name: "LAST", right: true}, {name: "ERROR"}}}
 	for _, l := range list {
-		t.add(shortID(l.ID), string(l.Status), l.Service, l.Topic, cmp.Or(l.OrderID, "-"), strconv.FormatInt(l.Behind, 10), strconv.Itoa(l.Attempts), age(now, l.LastFailed), l.Error)
+		t.add(shortID(l.ID), string(l.Status), l.Service, l.Topic, cmp.Or(l.OrderID, "-"), strconv.FormatInt(l.Behind, 10), strconv.Itoa(l.Attempts), deadletter.Age(now, l.LastFailed), l.Error)
 	}
 	return t.print(w, terminalWidth(w))
 }

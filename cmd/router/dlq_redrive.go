@@ -139,7 +139,7 @@ func dlqRedrivesCommand() *cobra.Command {
 			t := table{columns: []column{{name: "REDRIVE"}, {name: "WHEN", right: true}, {name: "LETTERS", right: true}, {name: "DONE", right: true},
 				{name: "FAILED", right: true}, {name: "LEFT", right: true}, {name: "WHO", spare: true}, {name: "SELECTION AND REASON"}}}
 			for _, r := range list {
-				t.add(r.ID, age(now, r.CreatedAt), fmt.Sprint(r.Tally.Letters), fmt.Sprint(r.Tally.Resolved+r.Tally.Gone), fmt.Sprint(r.Tally.Failed),
+				t.add(r.ID, deadletter.Age(now, r.CreatedAt), fmt.Sprint(r.Tally.Letters), fmt.Sprint(r.Tally.Resolved+r.Tally.Gone), fmt.Sprint(r.Tally.Failed),
 					fmt.Sprint(r.Tally.Waiting+r.Tally.Asked+r.Tally.Held), r.Who, r.Selection+": "+r.Reason)
 			}
 			return t.print(w, terminalWidth(w))

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf16"
+
+	"millrace/deadletter"
 )
 
 // Letters hold what others wrote: none of it may steer the terminal it is shown on.
@@ -159,22 +161,7 @@ func wrapped(text string, width int) (lines []string) {
 }
 
 // ago is how long before now, in one unit.
-func ago(now, at time.Time) string { return age(now, at) + " ago" }
-
-// age is the same for a column.
-func age(now, at time.Time) string {
-	d := now.Sub(at)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", max(int(d.Seconds()), 0))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%dd", int(d.Hours()/24))
-	}
-}
+func ago(now, at time.Time) string { return deadletter.Age(now, at) + " ago" }
 
 // shellSafe are the characters that need no quotes in a shell.
 const shellSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=@%+,-"

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 	"testing/quick"
-	"time"
 	"unicode/utf8"
 )
 
@@ -85,14 +84,5 @@ func TestTablesFitTheTerminal(t *testing.T) {
 func TestPasteableCommands(t *testing.T) {
 	if got, want := pasteable("router", "error~carrier's", "a b", "", "topic:*.x", "body.x>=1"), `router 'error~carrier'\''s' 'a b' '' 'topic:*.x' 'body.x>=1'`; got != want {
 		t.Errorf("%s, want %s", got, want)
-	}
-}
-
-func TestAges(t *testing.T) {
-	now := time.Now()
-	for d, want := range map[time.Duration]string{-time.Second: "0s", 59 * time.Second: "59s", 59 * time.Minute: "59m", 47 * time.Hour: "47h", 72 * time.Hour: "3d"} {
-		if got := age(now, now.Add(-d)); got != want {
-			t.Errorf("%s: %s, want %s", d, got, want)
-		}
 	}
 }

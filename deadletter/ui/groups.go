@@ -140,7 +140,7 @@ func (m *Model) groupsBody(height int) []line {
 	lines := []line{{"  " + columns("LETTERS", "ORDERS", "PARKED", "LAST", "TREND", "SERVICE", "ERROR"), bold}}
 	for i := m.groups.top; i < min(m.groups.top+rows, len(m.groups.list)); i++ {
 		g := m.groups.list[i]
-		lines = append(lines, chosen(i == m.groups.at, columns(count(g.Letters), count(g.Orders), count(g.Behind), since(m.now, g.LastFailed), g.Trend(),
+		lines = append(lines, chosen(i == m.groups.at, columns(count(g.Letters), count(g.Orders), count(g.Behind), deadletter.Age(m.now, g.LastFailed), g.Trend(),
 			clean(strings.Join(g.Services, ",")), clean(g.Error))))
 	}
 	if len(m.groups.list) == 0 {
@@ -152,7 +152,7 @@ func (m *Model) groupsBody(height int) []line {
 		return lines
 	}
 	lines = append(lines, line{rule(m.width), plain})
-	about := fmt.Sprintf("group %s: first %s ago; %s in the last hour, %s in the one before", clean(g.Fingerprint), since(m.now, g.FirstFailed), count(g.LastHour), count(g.HourBefore))
+	about := fmt.Sprintf("group %s: first %s ago; %s in the last hour, %s in the one before", clean(g.Fingerprint), deadletter.Age(m.now, g.FirstFailed), count(g.LastHour), count(g.HourBefore))
 	lines = append(lines, line{cut(about, m.width), plain})
 	return append(lines, ofText(clean(g.Handler+": "+g.Error), m.width, previewHeight-2)...)
 }

@@ -79,7 +79,7 @@ func (d *detail) lines(verdict string, width int, now time.Time) (lines []line, 
 	}
 	add("error", l.Error)
 	add("error type", l.ErrorType)
-	add("failed", fmt.Sprintf("%s, first %s (%s ago), last %s (%s ago)", plural.Of(l.Attempts, "try", "tries"), moment(l.FirstFailed), since(now, l.FirstFailed), moment(l.LastFailed), since(now, l.LastFailed)))
+	add("failed", fmt.Sprintf("%s, first %s (%s ago), last %s (%s ago)", plural.Of(l.Attempts, "try", "tries"), moment(l.FirstFailed), deadletter.Age(now, l.FirstFailed), moment(l.LastFailed), deadletter.Age(now, l.LastFailed)))
 	add("service", l.Service+", build "+cmp.Or(l.Version, "unknown"))
 	add("handler", l.Handler)
 	add("order", cmp.Or(l.OrderID, "none: the key is no order id, or the message cannot be read"))

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"millrace/deadletter"
 )
 
 const (
@@ -28,7 +30,7 @@ func (m *Model) lettersBody(height int) []line {
 	lines := []line{{"  " + columns("LETTER", "STATUS", "ORDER", "PARKED", "TRIES", "LAST", "ERROR"), bold}}
 	for i := l.top; i < min(l.top+rows, len(l.rows)); i++ {
 		r := l.rows[i]
-		lines = append(lines, chosen(i == l.at, columns(short(r.id), clean(string(r.status)), cmp.Or(clean(r.order), "-"), count(r.behind), fmt.Sprint(r.attempts), since(m.now, r.last), clean(r.err))))
+		lines = append(lines, chosen(i == l.at, columns(short(r.id), clean(string(r.status)), cmp.Or(clean(r.order), "-"), count(r.behind), fmt.Sprint(r.attempts), deadletter.Age(m.now, r.last), clean(r.err))))
 	}
 	if len(l.rows) == 0 {
 		lines = append(lines, line{}, line{"  " + m.nothing(), plain})

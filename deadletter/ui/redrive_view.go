@@ -102,7 +102,7 @@ func (m *Model) redriveLines() []line {
 	case r.stage == driving && r.stopping:
 		text("Stopping. What was asked for goes on.")
 	case r.stage == driving && m.now.Sub(r.changed) > idleHint:
-		text("Nothing has come of it for %s. The routers do the work: does one run that has this service? What was asked for waits until one does. Without one, this does it:", since(m.now, r.changed))
+		text("Nothing has come of it for %s. The routers do the work: does one run that has this service? What was asked for waits until one does. Without one, this does it:", deadletter.Age(m.now, r.changed))
 		text("%s --here", r.resume())
 	case r.stage == driving:
 		text("s stops asking; what was asked for goes on.")

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -89,20 +88,6 @@ func wrap(s string, width int) []string {
 		lines = append(lines, s[start:])
 	}
 	return lines
-}
-
-// since is how long ago something was, in one unit: as little room as that takes.
-func since(now, at time.Time) string {
-	switch d := now.Sub(at); {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", max(int(d.Seconds()), 0))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%dd", int(d.Hours()/24))
-	}
 }
 
 // count is a number with its thousands set off.

@@ -184,7 +184,7 @@ func (m *Model) subtitle() string {
 		return fmt.Sprintf("number %s of those read", count(int64(m.letters.at+1)))
 	case m.at == atGroups && len(m.groups.pauses) > 0:
 		p := m.groups.pauses[0]
-		return fmt.Sprintf("! Paused %s ago: %s (mend it, then: router dlq resume %s)", since(m.now, p.Since), clean(pausedServices(m.groups.pauses)), clean(p.Service))
+		return fmt.Sprintf("! Paused %s ago: %s (mend it, then: router dlq resume %s)", deadletter.Age(m.now, p.Since), clean(pausedServices(m.groups.pauses)), clean(p.Service))
 	}
 	which := "waiting letters"
 	switch {
