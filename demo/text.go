@@ -113,7 +113,7 @@ func (r *Report) writeMoney(w io.Writer) {
 	if m == nil {
 		return
 	}
-	fmt.Fprintf(w, "\nmoney: captured %s - refunded %s\n  revenue %s of %d paid, not cancelled orders",
+	fmt.Fprintf(w, "\nmoney: captured %s - refunded %s, by provider or operator\n  revenue %s of %d paid, not cancelled orders",
 		amount(m.Captured, m.Currency), amount(m.Refunded, m.Currency), amount(m.Revenue, m.Currency), m.Paid)
 	if m.Held != 0 {
 		fmt.Fprintf(w, " + %s held", amount(m.Held, m.Currency))
