@@ -16,6 +16,7 @@ type lockOptions struct {
 	wait       bool // wait for the order's row (an update set aside) instead of skipping it
 	skipSides  bool // leave out updates whose side rows are held instead of waiting for them
 	sift       sifting
+	blind      bool // the database cannot be asked which updates it refuses
 }
 
 // sifting is which updates of a batch the database is asked about before they are written.
@@ -34,9 +35,9 @@ const (
 // commit (the answer to COMMIT can get lost) is then found processed. Only errors that
 // the data itself causes are hunted down to the one guilty member, so that the others get through.
 func (s *Store[S, V]) commit(ctx context.Context, batch []*member[S, V], opts lockOptions) {
-	if slices.ContainsFunc(batch, s.isSuspect) {
+	if parts := rounds(batch); len(parts) <= maxRounds && slices.ContainsFunc(batch, s.isSuspect) {
 		opts.sift, opts.optimistic = siftSuspects, false
-		s.later(ctx, s.inParts(ctx, rounds(batch), opts))
+		s.later(ctx, s.inParts(ctx, parts, opts))
 		return
 	}
 	s.later(ctx, s.settle(ctx, batch, opts))
@@ -71,16 +72,28 @@ func (s *Store[S, V]) settle(ctx context.Context, batch []*member[S, V], opts lo
 			s.recent.lockForAWhile()
 			opts.optimistic = false
 			continue
-		case kind == guilty && opts.sift != siftAll:
-			// With locks: a stale row may look guilty.
-			opts.sift, opts.optimistic = siftAll, false
-			return s.inParts(ctx, rounds(batch), opts)
-		case opts.optimistic && kind != passing:
-			opts.optimistic = false // with locks it goes round the row
+		case errors.Is(err, errCannotAsk):
+			opts.sift, opts.blind = noSifting, true
 			continue
-		case kind == guilty: // it comes with the locks, the commit, or several together
+		case kind == guilty && opts.optimistic && opts.blind, kind == lockTimeout && opts.optimistic:
+			opts.optimistic = false // with locks it goes round the row, or shows whose fault it is: a stale one may look guilty
+			continue
+		case kind == guilty && opts.sift != siftAll && !opts.blind:
+			parts := rounds(batch)
+			if len(parts) > maxRounds {
+				return s.split(ctx, batch, opts)
+			}
+			opts.sift, opts.optimistic = siftAll, false
+			return s.inParts(ctx, parts, opts)
+		case kind == guilty: // nobody can tell whose fault it is, or it comes with the locks, the commit, or several together
 			if len(batch) == 1 {
 				batch[0].done <- &RefusedError{err}
+				return nil
+			}
+			return s.split(ctx, batch, opts)
+		case kind == passing && len(batch) > 1 && tookTooLong(err):
+			s.log.WarnContext(ctx, "a transaction came to its limit; trying it in halves", "updates", len(batch), "limit", transactionLimit, "error", err)
+			if batch = s.stillWanted(ctx, batch); len(batch) == 0 {
 				return nil
 			}
 			return s.split(ctx, batch, opts)
@@ -128,6 +141,9 @@ func (s *Store[S, V]) inParts(ctx context.Context, parts [][]*member[S, V], opts
 			} else {
 				free = append(free, m)
 			}
+		}
+		if ctx.Err() != nil { // those before it are settled; of this one nothing has begun
+			free = s.stillWanted(ctx, free)
 		}
 		if len(free) == 0 {
 			continue

@@ -32,10 +32,12 @@ const (
 	classInsufficientResource = "53"
 	classOperatorIntervention = "57"
 	classObjectState          = "55"
+	classAccessRule           = "42"
 	codeUniqueViolation       = "23505"
 	codeLockNotAvailable      = "55P03"
 	codeSerializationFailure  = "40001"
 	codeDeadlockDetected      = "40P01"
+	codeQueryCanceled         = "57014"
 )
 
 func kindOf(err error) kind {
@@ -72,6 +74,12 @@ func StateOf(err error) (code, name string) {
 		return "", ""
 	}
 	return string(e.Code), cmp.Or(e.Constraint, e.Column)
+}
+
+// tookTooLong tells whether a transaction came to its limit: half of it may not.
+func tookTooLong(err error) bool {
+	code, _ := StateOf(err)
+	return code == codeQueryCanceled || errors.Is(err, context.DeadlineExceeded)
 }
 
 func isUniqueViolation(err error) bool {

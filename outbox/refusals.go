@@ -3,11 +3,16 @@ package outbox
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/lib/pq"
 )
+
+// errCannotAsk means: the function is not there, or not for this role. The guilty are found by halving then.
+var errCannotAsk = errors.New("the database cannot be asked which updates it refuses")
 
 // refusals runs the function of the same name in the database, which tries each outcome and undoes it. What only goes to
 // the outbox is not tried: nobody but us refuses anything there, and the ids that it uses up would be gaps for the relay.
@@ -18,17 +23,20 @@ func (t *pgSession) refusals(ctx context.Context, outs []*outcome) ([]error, err
 	}
 	calls := make(TextArray, 0, len(outs)*len(parts))
 	whats := make([]string, 0, cap(calls))
-	for _, out := range outs {
+	refusals := make([]error, len(outs))
+	for i, out := range outs {
 		writes := t.writes(out)
 		for _, query := range parts {
 			call, what := "", ""
 			for _, w := range writes {
 				if w.query == query {
-					var err error
-					if call, err = literals(w.args); err != nil {
-						return nil, fmt.Errorf("%s: %w", w.what, err)
-					}
 					what = w.what
+					var err error
+					if call, err = literals(w.args); err != nil && kindOf(err) != guilty {
+						return nil, fmt.Errorf("%s: %w", what, err)
+					} else if err != nil { // what no text can hold would have the whole question refused
+						refusals[i] = fmt.Errorf("%s: %w", what, err)
+					}
 				}
 			}
 			calls, whats = append(calls, call), append(whats, what)
@@ -37,10 +45,12 @@ func (t *pgSession) refusals(ctx context.Context, outs []*outcome) ([]error, err
 	rows, err := t.run.QueryContext(ctx, `SELECT place, code, message, detail, hint, schema_name, table_name, column_name, type_name, constraint_name
 FROM millrace.refusals($1::text[], $2::text[])`, TextArray(parts), calls)
 	if err != nil {
+		if code, _ := StateOf(err); strings.HasPrefix(code, classAccessRule) {
+			err = errors.Join(errCannotAsk, err)
+		}
 		return nil, fmt.Errorf("ask what the database refuses: %w", err)
 	}
 	defer rows.Close()
-	refusals := make([]error, len(outs))
 	for rows.Next() {
 		var place int
 		e := pq.Error{Severity: "ERROR"}
@@ -65,10 +75,12 @@ func literals(args []any) (string, error) {
 		switch v := value.(type) {
 		case nil:
 			b.WriteString("NULL")
-		case []byte:
-			b.WriteString(pq.QuoteLiteral(string(v)))
-		case string:
-			b.WriteString(pq.QuoteLiteral(v))
+		case []byte, string:
+			text := fmt.Sprintf("%s", v)
+			if strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
+				return "", &InvalidElementError{text, fmt.Sprintf("%T", arg)}
+			}
+			b.WriteString(pq.QuoteLiteral(text))
 		default:
 			return "", fmt.Errorf("a parameter of type %T has no literal", v)
 		}

@@ -79,6 +79,10 @@ func (s *Store[S, V]) isSuspect(m *member[S, V]) bool {
 	return current != nil && current.kinds[m.cause.Type]
 }
 
+// maxRounds bounds the parts that a batch is divided into before it is sifted: where one order has more updates in it, it
+// is halved first, which costs less than a transaction for each of them.
+const maxRounds = 8
+
 // alone is what an update comes to by itself, on the rows as they were read.
 func (w *work[S, V]) alone(m *member[S, V]) (*outcome, error) {
 	one := newWork(w.store, w.now)
@@ -86,8 +90,13 @@ func (w *work[S, V]) alone(m *member[S, V]) (*outcome, error) {
 	if r := w.rows[m.id]; r != nil {
 		one.add(&r.record)
 	}
-	if m.keys != nil {
+	if m.id == "" {
 		one.current, one.inLedger = maps.Clone(w.current), maps.Clone(w.inLedger)
+	}
+	for _, key := range one.keys([]*member[S, V]{m}) {
+		if v, ok := w.current[key]; ok {
+			one.current[key] = v
+		}
 	}
 	if one.run(m) != nil { // its own error: it is met again, and answered
 		return &outcome{}, nil

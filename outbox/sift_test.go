@@ -179,10 +179,7 @@ func TestAFloodIsSiftedAtOnce(t *testing.T) {
 	store.backend = gate
 	start(t, store)
 	const orders = 20
-	paid := func() context.Context {
-		return event.WithCause(t.Context(), event.Cause{ID: uuid.NewString(), CorrelationID: "corr", Type: "OrderPaid"})
-	}
-	batch := func(transactions int64, note func(i int) string) {
+	batch := func(transactions int64, says func(i int) string) {
 		t.Helper()
 		gate.Lock()
 		before := begun.locking.Load() + begun.optimistic.Load()
@@ -199,19 +196,13 @@ func TestAFloodIsSiftedAtOnce(t *testing.T) {
 			return noting("second")(b)
 		}
 		for i := range orders {
-			q.update(func() error { return store.Update(paid(), newOrder(), noting(note(i))) })
+			q.update(func() error { return store.Update(paid(t.Context()), newOrder(), noting(says(i))) })
 		}
-		q.update(func() error { return store.Update(paid(), id, first) })
-		q.update(func() error { return store.Update(paid(), id, second) })
+		q.update(func() error { return store.Update(paid(t.Context()), id, first) })
+		q.update(func() error { return store.Update(paid(t.Context()), id, second) })
 		gate.Unlock()
 		need(t, <-decoy)
-		for i, answer := range q.answers {
-			var refused *RefusedError
-			want := i < orders && note(i) == refusedNote
-			if err := <-answer; errors.As(err, &refused) != want || err != nil && refused == nil {
-				t.Errorf("update %d: %v", i, err)
-			}
-		}
+		q.answered(func(i int) bool { return i < orders && says(i) == refusedNote })
 		if n := begun.locking.Load() + begun.optimistic.Load() - before - 1; n != transactions {
 			t.Errorf("%d transactions, want %d", n, transactions)
 		}
