@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -25,7 +26,7 @@ const evidencePatience = time.Minute
 func (r *run) keepEvidence() error {
 	ctx, cancel := context.WithTimeout(context.Background(), evidencePatience)
 	defer cancel()
-	err := errors.Join(r.system.dumpDatabase(ctx), r.system.dumpTopics(ctx))
+	err := errors.Join(r.system.dumpGroups(ctx), r.system.dumpDatabase(ctx), r.system.dumpTopics(ctx))
 	r.say("the evidence is in %s", r.dir)
 	if err != nil {
 		r.say("not all of it could be kept: %v", err)
@@ -44,6 +45,35 @@ func (y *system) dumpDatabase(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, program, "--file", filepath.Join(y.dir, "database.sql"), y.database.dsn)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("dump the database: %w: %s", err, out)
+	}
+	return nil
+}
+
+// dumpGroups says which member has which partitions, and where each group has come to: a partition that stands still has
+// nobody, or somebody who does not read it.
+func (y *system) dumpGroups(ctx context.Context) error {
+	if y.broker == nil {
+		return nil
+	}
+	var text strings.Builder
+	err := y.broker.admin(ctx, func(ctx context.Context, admin *kadm.Client) error {
+		lags, err := admin.Lag(ctx)
+		for _, group := range lags.Sorted() {
+			for _, m := range group.Members {
+				fmt.Fprintf(&text, "%s: the group is %s, and has the member %s of %s\n", group.Group, group.State, m.MemberID, m.ClientHost)
+			}
+			for _, l := range group.Lag.Sorted() {
+				who := "nobody"
+				if l.Member != nil {
+					who = l.Member.MemberID
+				}
+				fmt.Fprintf(&text, "%s: %s/%d is at %d of %d; it is read by %s\n", group.Group, l.Topic, l.Partition, l.Commit.At, l.End.Offset, who)
+			}
+		}
+		return err
+	})
+	if err = errors.Join(err, os.WriteFile(filepath.Join(y.dir, "groups.txt"), []byte(text.String()), 0o600)); err != nil {
+		return fmt.Errorf("dump the groups: %w", err)
 	}
 	return nil
 }
