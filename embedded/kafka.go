@@ -68,7 +68,13 @@ func StartKafka(c KafkaConfig) (*Kafka, error) {
 	}
 	cluster, err := kfake.NewCluster(
 		kfake.Ports(c.Port),
-		kfake.ListenFn(c.Listen),
+		kfake.ListenFn(func(network, address string) (net.Listener, error) {
+			l, err := c.Listen(network, address)
+			if err != nil {
+				return nil, err
+			}
+			return answeringListener{l}, nil
+		}),
 		kfake.DataDir(c.Dir),
 		kfake.SyncWrites(),
 		kfake.ClusterID(uuid.NewString()), // for a new directory; an old one remembers its own
