@@ -180,7 +180,7 @@ func faultTable(b *strings.Builder, results []Result) {
 			}
 		}
 	}
-	b.WriteString("## Faults\n\n*Felt* counts requests spoilt, processes killed, sessions ended, rows held: what was never felt proves nothing, and its run counts as one that went wrong.\n\n| fault | what | heals | times | felt | recovery |\n|---|---|---|---|---|---|\n")
+	b.WriteString("## Faults\n\n*Felt* counts requests spoilt, processes killed, sessions ended, rows held: what was never felt proves nothing, and its run counts as one that went wrong, unless others came at the same time.\n\n| fault | what | heals | times | felt | recovery |\n|---|---|---|---|---|---|\n")
 	for _, f := range Faults() {
 		n := sum{}
 		if all[f.Name] != nil {
