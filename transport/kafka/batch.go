@@ -100,6 +100,7 @@ type round struct {
 
 	mu     sync.Mutex
 	failed map[string]bool // by topic and key, so that nothing overtakes what failed
+	lost   bool            // a record failed after it was buffered
 }
 
 // add buffers a record, and flushes first when the buffer is full.
@@ -124,18 +125,34 @@ func (r *round) add(b *batch, i int) {
 	r.client.Produce(context.Background(), &kgo.Record{Topic: rec.Topic, Key: rec.Key, Value: rec.Value, Headers: headers},
 		func(_ *kgo.Record, err error) {
 			if err != nil {
-				r.fail(rec)
+				r.lose(rec)
 			}
 			b.answer(i, err)
 			r.open.Done()
 		})
 }
 
-// flush sends what is buffered and waits for the answers.
+// flush sends what is buffered and waits for the answers. A partition may fail while it is being filled; what was added
+// after that does not fail with it, and would overtake. Then nothing is sent.
 func (r *round) flush() {
-	_ = r.client.Flush(context.Background()) // it reports its context's end only
+	send := r.client.Flush
+	if r.lostAny() {
+		send = r.client.AbortBufferedRecords
+	}
+	_ = send(context.Background()) // it reports its context's end only
 	r.open.Wait()
-	r.buffered = 0
+	r.buffered, r.lost = 0, false
+}
+
+// lostAny tells whether a record has failed that was only buffered. franz-go tells of failures one after the other, some time
+// after they happened; a record that cannot be buffered waits its turn behind all that have failed before it.
+func (r *round) lostAny() bool {
+	told := make(chan struct{})
+	r.client.Produce(context.Background(), &kgo.Record{}, func(*kgo.Record, error) { close(told) }) // it has no topic
+	<-told
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lost
 }
 
 // refusal is why a record must not be sent.
@@ -153,6 +170,13 @@ func (r *round) refusal(rec *transport.Record) error {
 		return ErrOvertakes
 	}
 	return nil
+}
+
+func (r *round) lose(rec *transport.Record) {
+	r.fail(rec)
+	r.mu.Lock()
+	r.lost = true
+	r.mu.Unlock()
 }
 
 func (r *round) fail(rec *transport.Record) {
