@@ -35,10 +35,12 @@ const (
 // commit (the answer to COMMIT can get lost) is then found processed. Only errors that
 // the data itself causes are hunted down to the one guilty member, so that the others get through.
 func (s *Store[S, V]) commit(ctx context.Context, batch []*member[S, V], opts lockOptions) {
-	if parts := rounds(batch); len(parts) <= maxRounds && slices.ContainsFunc(batch, s.isSuspect) {
-		opts.sift, opts.optimistic = siftSuspects, false
-		s.later(ctx, s.inParts(ctx, parts, opts))
-		return
+	if slices.ContainsFunc(batch, s.isSuspect) {
+		if parts := rounds(batch); len(parts) <= maxRounds {
+			opts.sift, opts.optimistic = siftSuspects, false
+			s.later(ctx, s.inParts(ctx, parts, opts))
+			return
+		}
 	}
 	s.later(ctx, s.settle(ctx, batch, opts))
 }
