@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"millrace/bench/rig"
 	"millrace/embedded/child"
 	"millrace/testserver"
 	"millrace/verify"
@@ -87,27 +87,25 @@ func newSystem(t *testing.T, mistake string) *system {
 	return s
 }
 
-// freeAddress is one that nobody listens on.
+// freeAddress is one that nobody listens on; nobody's outgoing connection takes it before it is used.
 func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := rig.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // start starts one more router.
 func (s *system) start() *router {
 	s.t.Helper()
 	r := &router{url: freeAddress(s.t), admin: freeAddress(s.t), log: filepath.Join(s.t.TempDir(), "router.log")}
-	port := func(address string) string { return address[strings.LastIndex(address, ":")+1:] }
 	r.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(), "DATA_DIR=" + s.t.TempDir(), "MILLRACE_FAULT=" + s.mistake,
-		"KAFKA_BROKERS=" + s.broker.ListenAddrs()[0], "DATABASE_URL=" + s.dsn, "CARRIER_STEP=20ms", "HTTP_PORT=" + port(r.url), "ADMIN_ADDR=" + r.admin,
+		"KAFKA_BROKERS=" + s.broker.ListenAddrs()[0], "DATABASE_URL=" + s.dsn, "CARRIER_STEP=20ms", "HTTP_PORT=" + r.url[strings.LastIndex(r.url, ":")+1:], "ADMIN_ADDR=" + r.admin,
 	}
 	for _, name := range []string{"ORDER", "PAYMENT", "INVENTORY", "SHIPPING", "NOTIFICATION", "ANALYTICS"} {
-		r.env = append(r.env, name+"_PORT="+port(freeAddress(s.t)))
+		r.env = append(r.env, name+"_PORT=0")
 	}
 	s.routers = append(s.routers, r)
 	s.t.Cleanup(func() {
@@ -191,15 +189,19 @@ func (s *system) place(at *router, method, postalCode string) string {
 // reaches waits until an order has a status, for a glance.
 func (s *system) reaches(id, status string) bool {
 	s.t.Helper()
-	return s.await(status, glance, func() bool {
-		_, answer := request(s.t, http.MethodGet, "http://"+s.routers[0].url+"/orders/"+id+"/status", "")
-		return strings.Contains(string(answer), `"status":"`+status+`"`)
-	})
+	return s.await(status, glance, func() bool { return s.is(id, status) })
 }
 
-func (s *system) cancel(id string) {
+// is tells whether an order has a status.
+func (s *system) is(id, status string) bool {
 	s.t.Helper()
-	request(s.t, http.MethodPost, "http://"+s.routers[0].url+"/orders/"+id+"/cancel", "")
+	_, answer := request(s.t, http.MethodGet, "http://"+s.routers[0].url+"/orders/"+id+"/status", "")
+	return strings.Contains(string(answer), `"status":"`+status+`"`)
+}
+
+func (s *system) cancel(at *router, id string) {
+	s.t.Helper()
+	request(s.t, http.MethodPost, "http://"+at.url+"/orders/"+id+"/cancel", "")
 }
 
 func (s *system) exec(statement string) {
