@@ -48,7 +48,7 @@ const (
 var everything = []string{onReplica, onPostgres, onBroker, onPostgresLine, onKafkaLine}
 
 // faults is the table of all there are.
-var faults = slices.Concat(processFaults, lineFaults, requestFaults, crashFaults, databaseFaults, topicFaults)
+var faults = slices.Concat(processFaults, lineFaults, requestFaults, crashFaults, refusalFaults(), databaseFaults, topicFaults)
 
 // Faults lists what can be broken.
 func Faults() []Fault { return slices.Clone(faults) }

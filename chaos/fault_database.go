@@ -2,16 +2,12 @@ package chaos
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 )
 
 var onDatabase = []string{onPostgres}
 
 const (
-	// someStatements fail where the database itself refuses them: more than one in ten, and each batch has one.
-	someStatements = "0.15"
 	// fewConnections are less than one router wants.
 	fewConnections = 6
 	// heldRows are locked by somebody who does nothing with them.
@@ -27,10 +23,6 @@ const (
 )
 
 var databaseFaults = []Fault{
-	refusals("serialization-failures", "some row changes fail with 40001, which the transaction does not survive", "40001", "orders.orders", "payments.payments", "inventory.reservations"),
-	refusals("deadlock-errors", "some row changes fail with 40P01, as the victim of a deadlock does", "40P01", "orders.orders", "shipping.shipments", "notification.orders"),
-	refusals("out-of-memory", "some row changes fail with 53200, as where a resource is short", "53200", "orders.orders", "inventory.reservations", "millrace.outbox"),
-	refusals("provider-errors", "the provider answers some calls with an error", "XX000", "provider.accounts"),
 	{Name: "deadlocks", What: "a session locks articles crosswise to everybody else", Heals: "it goes away", On: onDatabase,
 		Shortest: 4 * time.Second, Longest: 8 * time.Second, inject: lockCrosswise},
 	{Name: "rows-held", What: "an idle transaction holds rows of open orders and of an article", Heals: "it ends", On: onDatabase,
@@ -67,45 +59,4 @@ var databaseFaults = []Fault{
 		Shortest: 3 * time.Second, Longest: 6 * time.Second, Unfit: needsFakeTime, inject: moveClock},
 	{Name: "restored-elsewhere", What: "the routers are stopped, and the database is dumped and restored into a new server", Heals: "they are started again", On: everything,
 		Shortest: 0, Longest: time.Second, Unfit: needsDump, inject: restoreElsewhere},
-}
-
-// refusals are errors of the database's own making: triggers raise them. A sequence counts, since it is not rolled back.
-func refusals(name, what, state string, tables ...string) Fault {
-	return Fault{Name: name, What: what, Heals: "no more errors", On: onDatabase, Shortest: shortestTrouble, Longest: longestTrouble,
-		inject: func(ctx context.Context, i *injection) (heal, error) {
-			ctx, cancel := context.WithTimeout(ctx, sqlPatience)
-			defer cancel()
-			_, err := i.database.admin.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS chaos; GRANT USAGE ON SCHEMA chaos TO `+role+`;
-CREATE SEQUENCE IF NOT EXISTS chaos.refusals;
-CREATE OR REPLACE FUNCTION chaos.refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-BEGIN
-	IF random() < TG_ARGV[0]::float THEN
-		PERFORM nextval('chaos.refusals');
-		RAISE EXCEPTION 'refused on purpose' USING ERRCODE = TG_ARGV[1];
-	END IF;
-	RETURN NEW;
-END $$`)
-			for _, table := range tables {
-				if err == nil {
-					_, err = i.database.admin.ExecContext(ctx, fmt.Sprintf(
-						"CREATE TRIGGER chaos BEFORE INSERT OR UPDATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION chaos.refuse('%s', '%s')", table, someStatements, state))
-				}
-			}
-			before, counted := i.refused(ctx)
-			return func(ctx context.Context) (int64, error) {
-				ctx, cancel := context.WithTimeout(ctx, sqlPatience)
-				defer cancel()
-				after, err := i.refused(ctx)
-				for _, table := range tables {
-					_, dropped := i.database.admin.ExecContext(ctx, "DROP TRIGGER IF EXISTS chaos ON "+table)
-					err = errors.Join(err, dropped)
-				}
-				return after - before, err
-			}, errors.Join(err, counted)
-		}}
-}
-
-func (i *injection) refused(ctx context.Context) (n int64, err error) {
-	err = i.database.admin.QueryRowContext(ctx, "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM chaos.refusals").Scan(&n)
-	return n, err
 }

@@ -104,6 +104,9 @@ func (y *system) start(ctx context.Context, kind Kafka, s Scenario) (err error) 
 			if err := r.awaitReady(ctx); err != nil {
 				return err
 			}
+			if err := y.database.prepareRefusals(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return y.awaitReady(ctx)
