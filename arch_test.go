@@ -77,7 +77,8 @@ var rooms = []room{
 		"github.com/ThreeDotsLabs/watermill", "github.com/ThreeDotsLabs/watermill-kafka/v3", "github.com/ThreeDotsLabs/watermill-sql/v3",
 		"github.com/IBM/sarama", "github.com/lib/pq", "github.com/google/uuid", "github.com/go-chi/chi/v5"}},
 	{pattern: "bench/*", own: []string{"*", "bench/*", "embedded/*", "testserver/*", "transport/*", "handlers/*", "handlers/*/*pg", "handlers/*/simulator"}, third: []string{"*"}},
-	{pattern: "cmd/bench", own: []string{"bench", "bench/*", "embedded", "logging", "testserver/*"}, third: []string{"github.com/spf13/cobra"}},
+	{pattern: "cmd/exit", third: []string{"github.com/lib/pq"}},
+	{pattern: "cmd/bench", own: []string{"bench", "bench/*", "cmd/exit", "embedded", "logging", "testserver/*"}, third: []string{"github.com/spf13/cobra"}},
 	{pattern: "cmd/*", own: []string{"*"}, third: []string{"*"}},
 }
 

@@ -3,47 +3,18 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/embedded"
 )
 
-// Exit codes, as those of the router. Figures are never a reason to fail.
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130
-)
-
-// usageError is a mistake of whoever typed the command.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
+// Figures are never a reason to fail.
 func main() {
 	embedded.RunFetchChildIfAsked()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	err := rootCommand().ExecuteContext(ctx)
-	interrupted := ctx.Err() != nil
-	stop()
-	switch {
-	case interrupted && errors.Is(err, context.Canceled):
-		os.Exit(exitInterrupted)
-	case errors.As(err, &usageError{}):
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(exitUsage)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(exitFailed)
-	}
+	exit.Run("bench", rootCommand().ExecuteContext)
 }
 
 func rootCommand() *cobra.Command {
@@ -57,7 +28,7 @@ the same broker, in interleaved rounds. Raw rows go to bench/results, one line o
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+		return exit.Misuse(fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath()))
 	})
 	root.AddCommand(runCommand(), compareCommand(), reportCommand(), brokerCommand(), stockCommand())
 	return root
@@ -65,7 +36,7 @@ the same broker, in interleaved rounds. Raw rows go to bench/results, one line o
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("%s takes no arguments, not %q (see %[1]s --help)", cmd.CommandPath(), args)}
+		return exit.Misuse(fmt.Errorf("%s takes no arguments, not %q (see %[1]s --help)", cmd.CommandPath(), args))
 	}
 	return nil
 }

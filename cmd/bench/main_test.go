@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"millrace/cmd/exit"
 )
 
 // Mistakes are found before anything is built or started.
@@ -29,7 +31,7 @@ func TestMistakesAreUsageErrors(t *testing.T) {
 		root.SetOut(io.Discard)
 		root.SetErr(io.Discard)
 		err := root.ExecuteContext(t.Context())
-		if !errors.As(err, &usageError{}) || !strings.Contains(err.Error(), want) {
+		if !errors.As(err, &exit.UsageError{}) || !strings.Contains(err.Error(), want) {
 			t.Errorf("bench %s: %v, which should be a usage error with %q", line, err, want)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"millrace/bench"
 	"millrace/bench/rig"
 	"millrace/bench/scenario"
+	"millrace/cmd/exit"
 	"millrace/testserver/realkafka"
 )
 
@@ -24,7 +25,7 @@ import (
 func measure(ctx context.Context, o options, progress io.Writer) (results bench.Results, file string, err error) {
 	scenarios, err := bench.Select(scenario.All(), o.only)
 	if err != nil {
-		return results, "", usageError{err}
+		return results, "", exit.Misuse(err)
 	}
 	began := time.Now()
 	servers, err := startServers(ctx, o, began, progress)

@@ -10,6 +10,7 @@ import (
 
 	"millrace/bench"
 	"millrace/bench/scenario"
+	"millrace/cmd/exit"
 )
 
 // reportDir is where the report is written.
@@ -23,7 +24,7 @@ func reportCommand() *cobra.Command {
 A second run's file shows how well the first one repeats. All of it is to be committed.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 && len(args) != 2 {
-				return usageError{errors.New("report takes one file of rows, or two (see bench report --help)")}
+				return exit.Misuse(errors.New("report takes one file of rows, or two (see bench report --help)"))
 			}
 			return nil
 		},
@@ -55,7 +56,7 @@ func compareCommand() *cobra.Command {
 bench/REPORT.md or of an earlier run. It names what got slower beyond the spread of the rounds, and exits with 0 all the same.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usageError{errors.New("compare takes at most one file of rows (see bench compare --help)")}
+				return exit.Misuse(errors.New("compare takes at most one file of rows (see bench compare --help)"))
 			}
 			return nil
 		},
@@ -65,7 +66,7 @@ bench/REPORT.md or of an earlier run. It names what got slower beyond the spread
 			}
 			then, err := bench.ReadRows(before)
 			if errors.Is(err, fs.ErrNotExist) {
-				return usageError{fmt.Errorf("nothing to compare with; name the rows of an earlier run with --then, or make a report (see bench report --help): %w", err)}
+				return exit.Misuse(fmt.Errorf("nothing to compare with; name the rows of an earlier run with --then, or make a report (see bench report --help): %w", err))
 			}
 			if err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"millrace/bench"
 	"millrace/bench/rig"
 	"millrace/bench/scenario"
+	"millrace/cmd/exit"
 )
 
 // Where things are, below the repository's root, where the bench is run.
@@ -48,11 +49,11 @@ func (o *options) scale() bench.Scale {
 func (o *options) check() error {
 	switch {
 	case o.quick && o.smoke:
-		return usageError{errors.New("--quick and --smoke exclude each other")}
+		return exit.Misuse(errors.New("--quick and --smoke exclude each other"))
 	case o.kafka != string(rig.EmbeddedKafka) && o.kafka != string(rig.RealKafka):
-		return usageError{fmt.Errorf("--kafka is embedded or real, not %q", o.kafka)}
+		return exit.Misuse(fmt.Errorf("--kafka is embedded or real, not %q", o.kafka))
 	case o.rounds < 0:
-		return usageError{fmt.Errorf("--rounds is at least 1, not %d", o.rounds)}
+		return exit.Misuse(fmt.Errorf("--rounds is at least 1, not %d", o.rounds))
 	}
 	return nil
 }
@@ -73,7 +74,7 @@ something lost); never because of a figure.`,
 				return err
 			}
 			if output != "table" && output != "json" {
-				return usageError{fmt.Errorf("--output is table or json, not %q", output)}
+				return exit.Misuse(fmt.Errorf("--output is table or json, not %q", output))
 			}
 			results, rows, runErr := measure(cmd.Context(), o, cmd.ErrOrStderr())
 			figures := bench.Figures(scenario.All(), results.Rows)

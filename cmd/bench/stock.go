@@ -10,6 +10,7 @@ import (
 
 	"millrace/bench/rig"
 	"millrace/bench/stock"
+	"millrace/cmd/exit"
 	"millrace/logging"
 )
 
@@ -21,7 +22,7 @@ func stockCommand() *cobra.Command {
 		Use: "stock", Short: "Serve the shop on stock Watermill for one round", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if c.Settings, err = stock.Variant(variant); err != nil {
-				return usageError{err}
+				return exit.Misuse(err)
 			}
 			if c.Logger, err = logging.New(os.Stderr, "text", slog.LevelWarn); err != nil {
 				return err

@@ -3,44 +3,11 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
-
+	"millrace/cmd/exit"
 	"millrace/embedded"
 )
 
-// Exit codes, as those of the router.
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130
-)
-
-// usageError is a mistake of whoever typed the command.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
 func main() {
 	embedded.RunFetchChildIfAsked()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	err := rootCommand().ExecuteContext(ctx)
-	interrupted := ctx.Err() != nil
-	stop()
-	switch {
-	case err == nil:
-	case interrupted:
-		os.Exit(exitInterrupted)
-	case errors.As(err, &usageError{}):
-		fmt.Fprintln(os.Stderr, "chaos:", err)
-		os.Exit(exitUsage)
-	default:
-		fmt.Fprintln(os.Stderr, "chaos:", err)
-		os.Exit(exitFailed)
-	}
+	exit.Run("chaos", rootCommand().ExecuteContext)
 }

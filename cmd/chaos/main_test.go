@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"millrace/chaos"
+	"millrace/cmd/exit"
 )
 
 func TestWrongUsageIsSaid(t *testing.T) {
@@ -20,7 +21,7 @@ func TestWrongUsageIsSaid(t *testing.T) {
 		cmd := rootCommand()
 		cmd.SetArgs(strings.Fields(c.args))
 		err := cmd.ExecuteContext(t.Context())
-		if !errors.As(err, &usageError{}) || !strings.Contains(err.Error(), c.says) {
+		if !errors.As(err, &exit.UsageError{}) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("chaos %s: %v, want a mistake in its usage that says %q", c.args, err, c.says)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/chaos"
+	"millrace/cmd/exit"
 )
 
 // flags are what was asked for.
@@ -59,12 +60,12 @@ when, the logs of all processes, a dump of the database, the topics, what verify
 		SilenceUsage: true, SilenceErrors: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("chaos takes no arguments, not %q (see chaos --help)", args)}
+				return exit.Misuse(fmt.Errorf("chaos takes no arguments, not %q (see chaos --help)", args))
 			}
 			return nil
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{fmt.Errorf("%w (see chaos --help)", err)} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.Misuse(fmt.Errorf("%w (see chaos --help)", err)) })
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.scenarios, "scenario", nil, "which scenarios to run, by name; default: all")
 	flags.BoolVar(&f.random, "random", false, "run all faults mixed, several at a time")
@@ -126,7 +127,7 @@ func (f flags) chosen() ([]chaos.Scenario, error) {
 func run(ctx context.Context, f flags, out io.Writer) (err error) {
 	chosen, err := f.chosen()
 	if err != nil {
-		return usageError{err}
+		return exit.Misuse(err)
 	}
 	if f.seed == 0 {
 		f.seed = uint64(rand.Uint32()) + 1

@@ -11,17 +11,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"golang.org/x/term"
-)
 
-// Exit codes, as those of the router.
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130
+	"millrace/cmd/exit"
 )
 
 func main() {
@@ -29,11 +23,10 @@ func main() {
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "dlqtour: it takes no arguments, not %q\n", flag.Args())
-		os.Exit(exitUsage)
+		os.Exit(exit.Misused)
 	}
 	// A terminal that is closed, or a pager that is left, ends the tour like Ctrl-C: nothing stays behind.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
+	ctx, stop := exit.OnSignal(syscall.SIGHUP, syscall.SIGPIPE)
 	g := &guide{out: os.Stdout}
 	if term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())) {
 		g.bold = os.Getenv("NO_COLOR") == ""
@@ -42,15 +35,14 @@ func main() {
 	err := run(ctx, g, *router)
 	interrupted := ctx.Err() != nil
 	stop()
+	code := exit.Code(err, interrupted)
 	switch {
-	case err == nil:
-	case interrupted && errors.Is(err, context.Canceled):
+	case code == exit.Interrupted:
 		fmt.Fprintln(os.Stderr, "\nThe tour was left; its system has stopped, and its directory is removed.")
-		os.Exit(exitInterrupted)
-	default:
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "dlqtour:", err)
-		os.Exit(exitFailed)
 	}
+	os.Exit(code)
 }
 
 // run starts the system, tours it, and ends it whatever happened.

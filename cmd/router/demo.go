@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"millrace/cmd/exit"
 	"millrace/config"
 	"millrace/demo"
 	"millrace/embedded"
@@ -56,7 +57,7 @@ token. Its scope is shop; with operator too, the demo resolves what needs attent
 		var err error
 		if cmd.Flags().Changed("mix") {
 			if options.Mix, err = demo.ParseMix(mix); err != nil {
-				return usageError{fmt.Errorf("--mix: %w", err)}
+				return exit.Misuse(fmt.Errorf("--mix: %w", err))
 			}
 		}
 		here, err := findRouter(&options.URL)
@@ -83,7 +84,7 @@ type demoReport struct {
 func runDemo(cmd *cobra.Command, options demo.Options, here bool, output string) error {
 	report, err := demo.Run(cmd.Context(), options)
 	if errors.As(err, &demo.UsageError{}) {
-		return usageError{err}
+		return exit.Misuse(err)
 	}
 	if err != nil {
 		return err
@@ -141,7 +142,7 @@ func verifyDemo(ctx context.Context, accepted []string) (*verify.Report, error) 
 func findRouter(url *string) (here bool, err error) {
 	cfg, err := config.Load(config.Environ())
 	if err != nil {
-		return false, usageError{err}
+		return false, exit.Misuse(err)
 	}
 	if *url != "" {
 		return hasOwnServers(cfg), nil

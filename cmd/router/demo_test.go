@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"millrace/cmd/exit"
 )
 
 func TestDemoRefusesWhatItCannotDo(t *testing.T) {
@@ -27,7 +29,7 @@ func TestDemoRefusesWhatItCannotDo(t *testing.T) {
 		root.SetOut(io.Discard)
 		root.SetErr(io.Discard)
 		err := root.ExecuteContext(t.Context())
-		if err == nil || !strings.Contains(err.Error(), test.want) || errors.As(err, &usageError{}) != test.usage {
+		if err == nil || !strings.Contains(err.Error(), test.want) || errors.As(err, &exit.UsageError{}) != test.usage {
 			t.Errorf("demo %s: want %q, usage %v; got %v", args, test.want, test.usage, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/config"
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
@@ -118,7 +119,7 @@ func filterError(text string, err error) error {
 	if from < at && runes[at-1] == ' ' {
 		shown += " " // it was cut off
 	}
-	return usageError{fmt.Errorf("%w\n  %s%s\n  %s^", err, shown, oneLine(string(runes[at:]), around), strings.Repeat(" ", displayWidth(shown)))}
+	return exit.Misuse(fmt.Errorf("%w\n  %s%s\n  %s^", err, shown, oneLine(string(runes[at:]), around), strings.Repeat(" ", displayWidth(shown))))
 }
 
 // unsettled narrows a filter to letters that wait, unless it asks for a status or all are wanted.
@@ -141,7 +142,7 @@ var letterID = regexp.MustCompile(`^[0-9a-fA-F]{6}[0-9a-fA-F-]{0,30}$`)
 // find returns the letter with that id, or the only one whose id begins so, and where it is.
 func (d *desks) find(ctx context.Context, id string) (desk *deadletter.Desk, letter *deadletter.Letter, err error) {
 	if !letterID.MatchString(id) {
-		return nil, nil, usageError{fmt.Errorf("%q is no id of a letter: it is hexadecimal, and at least its first six digits are needed (router dlq list shows them)", id)}
+		return nil, nil, exit.Misuse(fmt.Errorf("%q is no id of a letter: it is hexadecimal, and at least its first six digits are needed (router dlq list shows them)", id))
 	}
 	for _, candidate := range d.all {
 		l, err := candidate.Find(ctx, id)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/itchyny/gojq"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 )
 
@@ -22,10 +23,10 @@ type change func(ctx context.Context, body []byte) ([]byte, error)
 func (o *editOptions) change() (change, error) {
 	switch {
 	case o.patch != "" && o.program != "":
-		return nil, usageError{errors.New("--patch or --jq, not both")}
+		return nil, exit.Misuse(errors.New("--patch or --jq, not both"))
 	case o.patch != "":
 		if !json.Valid([]byte(o.patch)) {
-			return nil, usageError{fmt.Errorf("--patch is no JSON: %s", oneLine(o.patch, pipeText))}
+			return nil, exit.Misuse(fmt.Errorf("--patch is no JSON: %s", oneLine(o.patch, pipeText)))
 		}
 		return func(_ context.Context, body []byte) ([]byte, error) {
 			return deadletter.MergePatch(body, []byte(o.patch))
@@ -33,17 +34,17 @@ func (o *editOptions) change() (change, error) {
 	case o.program != "":
 		query, err := gojq.Parse(o.program)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--jq: %w", err)}
+			return nil, exit.Misuse(fmt.Errorf("--jq: %w", err))
 		}
 		code, err := gojq.Compile(query)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--jq: %w", err)}
+			return nil, exit.Misuse(fmt.Errorf("--jq: %w", err))
 		}
 		return func(ctx context.Context, body []byte) ([]byte, error) { return runJQ(ctx, code, body) }, nil
 	case len(o.ids) != 1:
-		return nil, usageError{errors.New("several letters are changed by --patch or --jq; the editor takes one")}
+		return nil, exit.Misuse(errors.New("several letters are changed by --patch or --jq; the editor takes one"))
 	case editorProgram() == "":
-		return nil, usageError{errors.New("EDITOR is not set: set it, or use --patch or --jq")}
+		return nil, exit.Misuse(errors.New("EDITOR is not set: set it, or use --patch or --jq"))
 	default:
 		return nil, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
 	"millrace/outbox"
@@ -38,11 +39,11 @@ func (c *choice) check(cmd *cobra.Command, ids []string, others int) error {
 		}
 	}
 	if others != 1 {
-		return usageError{fmt.Errorf("name letters, or choose them by --group or --filter: one of these (see %s --help)", cmd.CommandPath())}
+		return exit.Misuse(fmt.Errorf("name letters, or choose them by --group or --filter: one of these (see %s --help)", cmd.CommandPath()))
 	}
 	for _, id := range ids {
 		if !letterID.MatchString(id) {
-			return usageError{fmt.Errorf("%q is no id of a letter: it is hexadecimal, and at least its first six digits are needed (router dlq list shows them)", id)}
+			return exit.Misuse(fmt.Errorf("%q is no id of a letter: it is hexadecimal, and at least its first six digits are needed (router dlq list shows them)", id))
 		}
 	}
 	_, err := c.parsed()
@@ -68,7 +69,7 @@ func (c *choice) parsed() (filter.Condition, error) {
 	}
 	parsed, err := parseWith(letterFields, c.text())
 	if wrong, ok := errors.AsType[*filter.SyntaxError](err); ok && c.group != "" { // nobody has typed a filter
-		return parsed, usageError{fmt.Errorf("--group: %s", wrong.Problem)}
+		return parsed, exit.Misuse(fmt.Errorf("--group: %s", wrong.Problem))
 	}
 	return parsed, err
 }
@@ -106,7 +107,7 @@ func interactive() bool {
 }
 
 // errNobody means: something is to be confirmed, and nobody is there.
-var errNobody = usageError{errors.New("nobody can be asked here: --yes says that it is to be done")}
+var errNobody = exit.Misuse(errors.New("nobody can be asked here: --yes says that it is to be done"))
 
 // confirmed asks. Nothing is a no; so is the end of ctx.
 func confirmed(ctx context.Context, cmd *cobra.Command, question string) bool {

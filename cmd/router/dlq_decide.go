@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/config"
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
@@ -48,7 +49,7 @@ func (n decision) command(cmd *cobra.Command) *cobra.Command {
 	yes := cmd.Flags().Bool("yes", false, "with --group or --filter: do not ask; needed where nobody can be asked")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *reason == "" {
-			return usageError{fmt.Errorf("--reason is needed, for instance --reason %q", n.example)}
+			return exit.Misuse(fmt.Errorf("--reason is needed, for instance --reason %q", n.example))
 		}
 		if err := c.check(cmd, args, 0); err != nil {
 			return err
@@ -170,10 +171,10 @@ again, and if it fails as before, and as much, the service is paused once more.`
 	reason := cmd.Flags().String("reason", "", "why (needed)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *reason == "" {
-			return usageError{errors.New(`--reason is needed, for instance --reason "fixed in 1.4.2"`)}
+			return exit.Misuse(errors.New(`--reason is needed, for instance --reason "fixed in 1.4.2"`))
 		}
 		if !slices.Contains(config.AllServices(), args[0]) {
-			return usageError{noService(args[0])}
+			return exit.Misuse(noService(args[0]))
 		}
 		return withDesks(cmd.Context(), func(ctx context.Context, d *desks) error {
 			n := 0

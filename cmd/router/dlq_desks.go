@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"millrace/cmd/exit"
 	"millrace/config"
 	"millrace/deadletter"
 	"millrace/handlers/order/orderpg"
@@ -58,7 +59,7 @@ func connectDesks(ctx context.Context, withBroker bool, warnings io.Writer, do f
 	log := slog.New(slog.NewTextHandler(warnings, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	slog.SetDefault(log)
 	if withBroker && cfg.Transport == "memory" {
-		return usageError{errors.New("TRANSPORT=memory: the events of such a router are in its own memory, and no other process can add to them")}
+		return exit.Misuse(errors.New("TRANSPORT=memory: the events of such a router are in its own memory, and no other process can add to them"))
 	}
 	if !withBroker {
 		cfg.Transport = "memory"
@@ -125,7 +126,7 @@ func lookForData(cfg config.Config) error {
 			continue
 		}
 		if _, err := os.Stat(cfg.DataDir); err != nil {
-			return usageError{fmt.Errorf("no router has run here, %s is not there: run this where router serve was started, or set DATA_DIR or DATABASE_URL as it has them", cfg.DataDir)}
+			return exit.Misuse(fmt.Errorf("no router has run here, %s is not there: run this where router serve was started, or set DATA_DIR or DATABASE_URL as it has them", cfg.DataDir))
 		}
 	}
 	return nil

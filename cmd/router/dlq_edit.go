@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
 	"millrace/deadletter/plural"
@@ -52,7 +53,7 @@ original, and will not hear of the change.`,
 			return err
 		}
 		if o.reason == "" && !o.dryRun {
-			return usageError{errors.New(`--reason is needed, for instance --reason "country was missing"`)}
+			return exit.Misuse(errors.New(`--reason is needed, for instance --reason "country was missing"`))
 		}
 		if !o.yes && !o.dryRun && !interactive() {
 			return errNobody

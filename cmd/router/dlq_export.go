@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
 	"millrace/deadletter/plural"
@@ -60,7 +61,7 @@ them, here or in another installation.`,
 func (d *desks) exportFile(ctx context.Context, name string, c filter.Condition, parked bool) (n int, err error) {
 	out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, exportMode)
 	if errors.Is(err, os.ErrExist) {
-		return 0, usageError{fmt.Errorf("--file %s is there already: name another, or remove it", name)}
+		return 0, exit.Misuse(fmt.Errorf("--file %s is there already: name another, or remove it", name))
 	}
 	if err != nil {
 		return 0, fmt.Errorf("export letters: %w", err)

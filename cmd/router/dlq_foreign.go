@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 	"millrace/deadletter/dialect"
 	"millrace/deadletter/filter"
@@ -51,7 +52,7 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 // selection is what flags and filter amount to.
 func (f *foreignFlags) selection(filterArgs []string) (s foreign.Selection, err error) {
 	if f.topic == "" {
-		return s, usageError{errors.New("--topic is needed: the topic of the letters")}
+		return s, exit.Misuse(errors.New("--topic is needed: the topic of the letters"))
 	}
 	s.Topic = f.topic
 	if s.Since, err = parseSince(f.since, time.Now()); err != nil {
@@ -81,7 +82,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
 		return now.Add(-ago), nil
 	}
-	return time.Time{}, usageError{fmt.Errorf("--since %q: it takes how long ago, or a time: 2h, 7d, 2026-01-31, 2026-01-31T12:00:00Z", text)}
+	return time.Time{}, exit.Misuse(fmt.Errorf("--since %q: it takes how long ago, or a time: 2h, 7d, 2026-01-31, 2026-01-31T12:00:00Z", text))
 }
 
 // withForeign runs do at the desk for letters of other systems. What it remembers is in the first database.
@@ -165,7 +166,7 @@ func foreignListCommand() *cobra.Command {
 			return err
 		}
 		if *limit < 1 || *limit > maxLimit {
-			return usageError{fmt.Errorf("--limit is between 1 and %d, not %d", maxLimit, *limit)}
+			return exit.Misuse(fmt.Errorf("--limit is between 1 and %d, not %d", maxLimit, *limit))
 		}
 		return withForeign(cmd.Context(), func(ctx context.Context, desk *foreign.Desk, _ kafka.Config) error {
 			last := youngest{most: *limit}

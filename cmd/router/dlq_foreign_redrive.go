@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter/dialect"
 	"millrace/deadletter/foreign"
 	"millrace/deadletter/plural"
@@ -91,13 +92,13 @@ func (o *foreignRedriveFlags) redrive(args []string) (r foreign.Redrive, err err
 	case err != nil:
 		return r, err
 	case o.to == "":
-		return r, usageError{errors.New("--to is needed: the topic to send to")}
+		return r, exit.Misuse(errors.New("--to is needed: the topic to send to"))
 	case o.to == o.topic:
-		return r, usageError{fmt.Errorf("--to %s: that is where the letters are", o.to)}
+		return r, exit.Misuse(fmt.Errorf("--to %s: that is where the letters are", o.to))
 	case o.limit < 0:
-		return r, usageError{errors.New("--limit is not negative")}
+		return r, exit.Misuse(errors.New("--limit is not negative"))
 	case !o.dryRun && !o.yes && !interactive():
-		return r, usageError{errors.New("nobody can be asked here: --yes says that the messages are to be sent; --dry-run shows them")}
+		return r, exit.Misuse(errors.New("nobody can be asked here: --yes says that the messages are to be sent; --dry-run shows them"))
 	}
 	r.To, r.Limit, r.Reason, r.Drop = o.to, o.limit, o.reason, o.drop
 	return r, nil

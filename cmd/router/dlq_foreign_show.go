@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 	"millrace/deadletter/dialect"
 	"millrace/deadletter/foreign"
@@ -79,7 +80,7 @@ func parsePlace(text string) (partition int32, offset int64, err error) {
 	p, err1 := strconv.ParseUint(before, 10, 31)
 	o, err2 := strconv.ParseUint(after, 10, 63)
 	if err1 != nil || err2 != nil {
-		return 0, 0, usageError{fmt.Errorf("%q is no place of a letter: it is like 2@17, partition 2, offset 17 (router dlq foreign list shows them)", text)}
+		return 0, 0, exit.Misuse(fmt.Errorf("%q is no place of a letter: it is like 2@17, partition 2, offset 17 (router dlq foreign list shows them)", text))
 	}
 	return int32(p), int64(o), nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 	"millrace/deadletter/plural"
 	"millrace/outbox"
@@ -33,13 +34,13 @@ number, and keeps no other from being read.`,
 	output := addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *reason == "" {
-			return usageError{errors.New(`--reason is needed, for instance --reason "restored from a backup"`)}
+			return exit.Misuse(errors.New(`--reason is needed, for instance --reason "restored from a backup"`))
 		}
 		in := cmd.InOrStdin()
 		if len(args) == 1 && args[0] != "-" {
 			file, err := os.Open(args[0])
 			if err != nil {
-				return usageError{err}
+				return exit.Misuse(err)
 			}
 			defer file.Close()
 			in = file

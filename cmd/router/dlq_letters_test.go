@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 )
 
@@ -19,7 +20,7 @@ func TestDLQDropsAndRestores(t *testing.T) {
 	in := newInstallation(t)
 	ids := in.letter(lettered(), lettered(), lettered())
 	expect(t, "drop", in.run("dlq", "drop", ids[0], ids[1][:8], "--reason", "test orders"), 0, ids[0]+" dropped", ids[1]+" dropped")
-	expect(t, "drop again", in.run("dlq", "drop", ids[0], ids[2], "--reason", "x"), exitFailed, "is dropped", ids[2]+" dropped", "1 of 2")
+	expect(t, "drop again", in.run("dlq", "drop", ids[0], ids[2], "--reason", "x"), exit.Failed, "is dropped", ids[2]+" dropped", "1 of 2")
 	if n := in.count("SELECT count(*) FROM shipping.shipments WHERE cardinality(processed) = 1 AND parked_at IS NULL"); n != 3 {
 		t.Errorf("%d orders go on, want 3", n)
 	}
@@ -72,7 +73,7 @@ func TestDLQAmbiguousID(t *testing.T) {
 			continue
 		}
 		in.letter(line, other)
-		expect(t, "ambiguous", in.run("dlq", "show", line.ID[:digits]), exitFailed, "several begin like that", line.ID, other.ID)
+		expect(t, "ambiguous", in.run("dlq", "show", line.ID[:digits]), exit.Failed, "several begin like that", line.ID, other.ID)
 		expect(t, "clear", in.run("dlq", "show", line.ID), 0, line.ID)
 		return
 	}
@@ -97,11 +98,11 @@ func TestDLQEdits(t *testing.T) {
 	in.env = append(in.env, "EDITOR="+editor)
 
 	expect(t, "dry run", in.run("dlq", "edit", ids[0], "--patch", `{"items":[]}`, "--dry-run"), 0, `-   "items": [`, `+   "items": []`, "1 letter would change, 0 stay the same")
-	expect(t, "another order's", in.run("dlq", "edit", ids[0], "--patch", `{"orderId":"0199c0de-0000-7000-8000-000000000001"}`, "--yes", "--reason", "x"), exitFailed,
+	expect(t, "another order's", in.run("dlq", "edit", ids[0], "--patch", `{"orderId":"0199c0de-0000-7000-8000-000000000001"}`, "--yes", "--reason", "x"), exit.Failed,
 		"it is about order", "nothing was changed")
-	expect(t, "unreadable", in.run("dlq", "edit", ids[0], "--jq", `.items = 5`, "--yes", "--reason", "x"), exitFailed, "nothing was changed")
-	expect(t, "two bodies", in.run("dlq", "edit", ids[0], "--jq", `., .`, "--yes", "--reason", "x"), exitFailed, "more than one body")
-	expect(t, "all or none", in.run("dlq", "edit", "--filter", "service:shipping", "--jq", `.items[0].quantity = 5`, "--yes", "--reason", "x"), exitFailed, ids[2], "1 cannot be changed so", "nothing was changed")
+	expect(t, "unreadable", in.run("dlq", "edit", ids[0], "--jq", `.items = 5`, "--yes", "--reason", "x"), exit.Failed, "nothing was changed")
+	expect(t, "two bodies", in.run("dlq", "edit", ids[0], "--jq", `., .`, "--yes", "--reason", "x"), exit.Failed, "more than one body")
+	expect(t, "all or none", in.run("dlq", "edit", "--filter", "service:shipping", "--jq", `.items[0].quantity = 5`, "--yes", "--reason", "x"), exit.Failed, ids[2], "1 cannot be changed so", "nothing was changed")
 	expect(t, "many", in.run("dlq", "edit", ids[0], ids[1], "--jq", `.items[0].quantity = 5`, "--yes", "--reason", "five it is"), 0, `+       "quantity": 5`, ids[0]+" edited", ids[1]+" edited")
 	expect(t, "in the editor", in.run("dlq", "edit", ids[2], "--yes", "--reason", "he meant none"), 0, `-   "items": "two mugs"`, `+   "items": []`)
 	expect(t, "show", in.run("dlq", "show", ids[2]), 0, "Body, as it was edited", "edited", "he meant none")
@@ -152,7 +153,7 @@ func TestDLQExportsAndImports(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "letters.jsonl")
 	expect(t, "to a file", from.run("dlq", "export", "--parked", "--file", file), 0, "4 lines were written")
-	expect(t, "to the same file", from.run("dlq", "export", "--file", file), exitUsage, "is there already")
+	expect(t, "to the same file", from.run("dlq", "export", "--file", file), exit.Misused, "is there already")
 	if data, err := os.ReadFile(file); err != nil || string(data) != text {
 		t.Errorf("the file is another than what is printed: %v", err)
 	}
@@ -190,7 +191,7 @@ func TestDLQImportsAroundBadLines(t *testing.T) {
 	}
 	text := out.String() + "{\n\n" + strings.Repeat("x", maxLine+1) + "\n{}"
 	a := in.feed(text, "dlq", "import", "-", "--reason", "as far as it goes")
-	expect(t, "import", a, exitFailed, "2 letters were imported, 0 were known, 1 settled one was left out; 7 lines could not be imported",
+	expect(t, "import", a, exit.Failed, "2 letters were imported, 0 were known, 1 settled one was left out; 7 lines could not be imported",
 		"line 3: id ", "line 4: it is no letter", "line 6: shipping does not hear topic", `line 7: there is no service "billing"`, "line 8: it is no letter", "line 10: it is longer than",
 		"line 11: status, service, consumerGroup, handler, messageId, topic are missing")
 	if n := in.count("SELECT count(*) FROM deadletter.letters"); n != 2 {

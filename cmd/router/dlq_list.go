@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
 )
@@ -44,7 +45,7 @@ func dlqListCommand() *cobra.Command {
 			return err
 		}
 		if *limit < 1 || *limit > maxLimit {
-			return usageError{fmt.Errorf("--limit is between 1 and %d, not %d", maxLimit, *limit)}
+			return exit.Misuse(fmt.Errorf("--limit is between 1 and %d, not %d", maxLimit, *limit))
 		}
 		from, err := parseCursor(*before)
 		if err != nil {
@@ -95,7 +96,7 @@ func parseCursor(text string) (c cursor, err error) {
 	for part := range strings.SplitSeq(text, ",") {
 		n, err := strconv.ParseInt(part, 10, 64)
 		if err != nil || n < 0 {
-			return nil, usageError{fmt.Errorf("--before %q is not what the end of a page named", text)}
+			return nil, exit.Misuse(fmt.Errorf("--before %q is not what the end of a page named", text))
 		}
 		c = append(c, n)
 	}
@@ -117,7 +118,7 @@ func (d *desks) page(ctx context.Context, c filter.Condition, from cursor, limit
 		from = make(cursor, len(d.all))
 	}
 	if len(from) != len(d.all) {
-		return nil, nil, usageError{errors.New("--before is from a list of other databases than those of now: begin anew without it")}
+		return nil, nil, exit.Misuse(errors.New("--before is from a list of other databases than those of now: begin anew without it"))
 	}
 	lists := make([][]deadletter.Listed, len(d.all))
 	more := make([]bool, len(d.all))

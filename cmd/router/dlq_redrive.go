@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 	"millrace/deadletter/filter"
 )
@@ -80,7 +81,7 @@ It exits with 0 when all were processed, with 1 when some failed again or still 
 // checkFlags finds what can be found before anything is opened.
 func (o *redriveOptions) checkFlags(cmd *cobra.Command, args []string) error {
 	if o.pace.Rate < 0 || math.IsNaN(o.pace.Rate) || math.IsInf(o.pace.Rate, 0) || o.pace.MaxFailures < 0 {
-		return usageError{errors.New("--rate and --max-failures are not negative")}
+		return exit.Misuse(errors.New("--rate and --max-failures are not negative"))
 	}
 	if o.resume == "" {
 		if err := o.check(cmd, args, 0); err != nil {
@@ -90,7 +91,7 @@ func (o *redriveOptions) checkFlags(cmd *cobra.Command, args []string) error {
 			return nil
 		}
 		if o.reason == "" {
-			return usageError{errors.New(`--reason is needed, for instance --reason "fixed in 1.4.2"`)}
+			return exit.Misuse(errors.New(`--reason is needed, for instance --reason "fixed in 1.4.2"`))
 		}
 		if !o.yes && !interactive() {
 			return errNobody
@@ -98,10 +99,10 @@ func (o *redriveOptions) checkFlags(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	if len(args) > 0 || o.group != "" || o.filter != "" || o.dryRun {
-		return usageError{errors.New("--resume goes on with the letters that were chosen then: no others can be named, and no --dry-run")}
+		return exit.Misuse(errors.New("--resume goes on with the letters that were chosen then: no others can be named, and no --dry-run"))
 	}
 	if _, err := uuid.Parse(o.resume); err != nil {
-		return usageError{fmt.Errorf("--resume takes the id of a redrive, not %q (router dlq redrives lists them)", o.resume)}
+		return exit.Misuse(fmt.Errorf("--resume takes the id of a redrive, not %q (router dlq redrives lists them)", o.resume))
 	}
 	return nil
 }

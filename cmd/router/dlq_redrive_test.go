@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 )
 
@@ -56,7 +57,7 @@ func TestDLQRedrivesALetter(t *testing.T) {
 		t.Error("the lane is still there")
 	}
 	expect(t, "show", in.run("dlq", "show", id), 0, "resolved", "redriven", "mended")
-	expect(t, "again", in.run("dlq", "redrive", id, "--here", "--yes", "--reason", "again"), exitFailed, "is resolved")
+	expect(t, "again", in.run("dlq", "redrive", id, "--here", "--yes", "--reason", "again"), exit.Failed, "is resolved")
 	expect(t, "groups", in.run("dlq", "groups"), 0, "No dead letters wait")
 	expect(t, "all groups", in.run("dlq", "groups", "--all"), 0, "the carrier's table is broken")
 	expect(t, "resolved ones", in.run("dlq", "list", "status:resolved"), 0, id[:8])
@@ -92,7 +93,7 @@ func TestDLQStopsAtTheCanary(t *testing.T) {
 
 	expect(t, "dry run", in.run("dlq", "redrive", "--filter", "service:shipping", "--dry-run"), 0, "40 would fail again")
 	a := in.run("dlq", "redrive", "--filter", "service:shipping", "--here", "--yes", "--reason", "hope")
-	expect(t, "redrive", a, exitFailed, "Redrive ", "40 letters (service:shipping)", "0 processed, 1 failed again", "39 left", "40 of 40", "--resume ")
+	expect(t, "redrive", a, exit.Failed, "Redrive ", "40 letters (service:shipping)", "0 processed, 1 failed again", "39 left", "40 of 40", "--resume ")
 	id := regexp.MustCompile(`--resume ([0-9a-f-]{36})`).FindStringSubmatch(a.err)
 	if id == nil {
 		t.Fatal("it does not say how to go on")
@@ -100,7 +101,7 @@ func TestDLQStopsAtTheCanary(t *testing.T) {
 	expect(t, "redrives", in.run("dlq", "redrives"), 0, id[1], "service:shipping: hope")
 
 	in.mended()
-	expect(t, "resume", in.run("dlq", "redrive", "--resume", id[1], "--here"), exitFailed, "begun by tester", "39 processed, 1 failed again", "1 of 40")
+	expect(t, "resume", in.run("dlq", "redrive", "--resume", id[1], "--here"), exit.Failed, "begun by tester", "39 processed, 1 failed again", "1 of 40")
 	var rest outcome
 	in.read(&rest, "dlq", "redrive", "--filter", "status:new", "--here", "--yes", "--reason", "the canary too")
 	if rest.Tally.Letters != 1 || rest.Tally.Resolved != 1 || rest.Redrive == "" || len(rest.Groups) != 1 {
@@ -128,7 +129,7 @@ func TestDLQInterrupted(t *testing.T) {
 		return in.count("SELECT count(*) FROM deadletter.letters WHERE status = 'resolved'") > 3
 	})
 	a := b.interrupt()
-	expect(t, "interrupted", a, exitInterrupted, "were not asked for", "left.")
+	expect(t, "interrupted", a, exit.Interrupted, "were not asked for", "left.")
 	id := regexp.MustCompile(`--resume ([0-9a-f-]{36})`).FindStringSubmatch(a.err)
 	if id == nil {
 		t.Fatalf("it does not say how to go on:\n%s", a.err)
@@ -151,7 +152,7 @@ func TestDLQNobodyAtWork(t *testing.T) {
 	b := in.start("dlq", "redrive", "--filter", "service:shipping", "--yes", "--reason", "hope")
 	until(t, "it says so", func() bool { return strings.Contains(b.errs.String(), "Nobody is at work") })
 	a := b.interrupt()
-	expect(t, "interrupted", a, exitInterrupted, "no router that runs shipping", "--here", "1 was and goes on by itself")
+	expect(t, "interrupted", a, exit.Interrupted, "no router that runs shipping", "--here", "1 was and goes on by itself")
 	id := regexp.MustCompile(`--resume ([0-9a-f-]{36})`).FindStringSubmatch(a.err)
 	if id == nil {
 		t.Fatal("it does not say how to go on")
@@ -232,7 +233,7 @@ func TestDLQPages(t *testing.T) {
 	// A database that is away keeps nobody from the others.
 	in.env = append(in.env, "PAYMENT_DATABASE_URL=postgres://nobody@127.0.0.1:1/none?sslmode=disable")
 	a := in.run("dlq", "groups")
-	expect(t, "one away", a, exitFailed, "left out:", "1 of 2 databases", "shipping")
+	expect(t, "one away", a, exit.Failed, "left out:", "1 of 2 databases", "shipping")
 }
 
 // What had been processed already changes nothing, and that is said; what waits behind a letter that nobody chose is
@@ -251,7 +252,7 @@ func TestDLQSaysWhatARedriveDidNotDo(t *testing.T) {
 	expect(t, "show", in.run("dlq", "show", done.ID), 0, "resolved", "processed already")
 	expect(t, "drop", in.run("dlq", "drop", dropped.ID, "--reason", "sure"), 0, "it is resolved now, and nothing was dropped")
 
-	expect(t, "behind", in.run("dlq", "redrive", behind.ID, "--here", "--yes", "--reason", "impatient"), exitFailed, "1 held", "1 waits behind a letter of the same order", "1 of 1 letter was not processed")
+	expect(t, "behind", in.run("dlq", "redrive", behind.ID, "--here", "--yes", "--reason", "impatient"), exit.Failed, "1 held", "1 waits behind a letter of the same order", "1 of 1 letter was not processed")
 	expect(t, "both", in.run("dlq", "redrive", head.ID, "--here", "--yes", "--reason", "patient"), 0, "1 processed")
 	if n := in.count("SELECT count(*) FROM shipping.shipments WHERE cardinality(processed) = 2 AND parked_at IS NULL"); n != 1 {
 		t.Error("the one that was held did not go on")
@@ -272,7 +273,7 @@ func TestDLQTheDatabaseGoesAway(t *testing.T) {
 	until(t, "it has ended", func() bool { return strings.Contains(b.errs.String(), "router: ") })
 	_ = b.cmd.Wait() // the exit code tells
 	a := answer{b.out.String(), b.errs.String(), b.cmd.ProcessState.ExitCode()}
-	expect(t, "cut off", a, exitFailed, "As far as was seen: 2 letters in ", "2 left.", " not asked for", "To go on: router dlq redrive --resume ")
+	expect(t, "cut off", a, exit.Failed, "As far as was seen: 2 letters in ", "2 left.", " not asked for", "To go on: router dlq redrive --resume ")
 	if told := strings.Count(a.err, "router: "); told != 1 || strings.Count(a.err, "pq: ") != 1 || strings.HasSuffix(a.err, "\n\n") {
 		t.Errorf("the error is told %d times:\n%s", told, a.err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 	"millrace/deadletter/plural"
 	"millrace/deadletter/reindex"
@@ -21,7 +22,7 @@ import (
 func withLog(ctx context.Context, do func(ctx context.Context, d *desks, log *kafka.Admin, config kafka.Config) error) error {
 	return openDesks(ctx, true, func(ctx context.Context, d *desks) error {
 		if len(d.servers.brokers) == 0 {
-			return usageError{fmt.Errorf("TRANSPORT=%s has no log that could be read: set KAFKA_BROKERS, and leave TRANSPORT out", d.cfg.Transport)}
+			return exit.Misuse(fmt.Errorf("TRANSPORT=%s has no log that could be read: set KAFKA_BROKERS, and leave TRANSPORT out", d.cfg.Transport))
 		}
 		config, err := kafkaConfig(d.cfg, d.servers, nil, slog.Default())
 		if err != nil {
@@ -58,7 +59,7 @@ had become of it. What Kafka no longer keeps cannot come back.`,
 	output := addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *service != "" && len(router.Flow(router.Services{}).Only(*service)) == 0 {
-			return usageError{fmt.Errorf("--service: %w", noService(*service))}
+			return exit.Misuse(fmt.Errorf("--service: %w", noService(*service)))
 		}
 		return withLog(cmd.Context(), func(ctx context.Context, d *desks, log *kafka.Admin, _ kafka.Config) error {
 			reports, err := d.reindex(ctx, log, *service, *dryRun)

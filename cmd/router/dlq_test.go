@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 	"millrace/testserver"
 )
@@ -227,47 +228,47 @@ func TestDLQRefusesWhatIsWrong(t *testing.T) {
 		code int
 		want string
 	}{
-		"list|servic:x":                                       {exitUsage, "servic:x\n  ^"},
-		"list|service:payment|error~":                         {exitUsage, "service:payment error~\n                        ^"},
-		"list|service:paymnt":                                 {exitUsage, `no service is "paymnt"; did you mean payment? There are order,`},
-		"groups|status:foo":                                   {exitUsage, `no status is "foo"; there are new, retrying, redriving, resolved, dropped`},
-		"watch|service|=|shipping":                            {exitUsage, "without blanks"},
-		"export|service:shipping,":                            {exitUsage, "without commas"},
-		"foreign|list|--topic|x|status:resolved":              {exitUsage, `no status is "resolved"; there are new, redriven`},
-		"redrive|--group|nope|--dry-run":                      {exitUsage, `--group: "nope" is no group: it is 12`},
-		"drop|--filter|status:droped|--reason|x|--yes":        {exitUsage, "did you mean dropped?"},
-		"list|body:3":                                         {exitUsage, `"body" needs a place`},
-		"list|--limit|0":                                      {exitUsage, "--limit is between 1 and"},
-		"list|--before|soon":                                  {exitUsage, `--before "soon"`},
-		"list|--before|5,5":                                   {exitUsage, "other databases"},
-		"list|--output|yaml":                                  {exitUsage, `--output: it is one of table, json, not "yaml"`},
-		"groups|--no-such":                                    {exitUsage, "unknown flag"},
-		"show":                                                {exitUsage, "accepts 1 arg"},
-		"show|xyz":                                            {exitUsage, "no id of a letter"},
-		"show|abcde":                                          {exitUsage, "at least its first six digits"},
-		"show|ffffffff":                                       {exitFailed, "there is no such letter"},
-		"redrive|--reason|x":                                  {exitUsage, "one of these"},
-		"redrive|" + id + "|--group|abc|--reason|x":           {exitUsage, "one of these"},
-		"redrive|" + id:                                       {exitUsage, "--reason is needed"},
-		"redrive|" + id + "|--reason|x":                       {exitUsage, "--yes"},
-		"redrive|ffffffff|--reason|x|--yes":                   {exitFailed, "there is no such letter"},
-		"redrive|--filter|a)|--reason|x|--yes":                {exitUsage, "a)\n   ^"},
-		"redrive|--resume|abc":                                {exitUsage, "takes the id of a redrive"},
-		"redrive|--resume|" + uuid.NewString():                {exitFailed, "there is no redrive"},
-		"redrive|--resume|" + uuid.NewString() + "|--dry-run": {exitUsage, "no --dry-run"},
-		"redrive|--rate|-1|" + id:                             {exitUsage, "not negative"},
-		"drop|" + id:                                          {exitUsage, "--reason is needed"},
-		"drop|--filter|service:shipping|--reason|x":           {exitUsage, "--yes"},
-		"restore|" + id + "|--reason|x":                       {exitFailed, "only to one that is dropped"},
-		"resume|shiping|--reason|x":                           {exitUsage, `there is no service "shiping": did you mean shipping?`},
-		"resume|shipping|--reason|x":                          {exitFailed, "is not paused"},
-		"edit|" + id + "|--patch|{|--reason|x|--yes":          {exitUsage, "--patch is no JSON"},
-		"edit|" + id + "|--jq|.[|--reason|x|--yes":            {exitUsage, "--jq"},
-		"edit|" + id + "|--patch|{}|--jq|.|--reason|x|--yes":  {exitUsage, "not both"},
-		"edit|" + id + "|--reason|x|--yes":                    {exitUsage, "EDITOR is not set"},
-		"edit|--group|a1b2c3d4e5f6|--reason|x|--yes":          {exitUsage, "the editor takes one"},
-		"import|/no/such/file|--reason|x":                     {exitUsage, "/no/such/file"},
-		"import":                                              {exitUsage, "--reason is needed"},
+		"list|servic:x":                                       {exit.Misused, "servic:x\n  ^"},
+		"list|service:payment|error~":                         {exit.Misused, "service:payment error~\n                        ^"},
+		"list|service:paymnt":                                 {exit.Misused, `no service is "paymnt"; did you mean payment? There are order,`},
+		"groups|status:foo":                                   {exit.Misused, `no status is "foo"; there are new, retrying, redriving, resolved, dropped`},
+		"watch|service|=|shipping":                            {exit.Misused, "without blanks"},
+		"export|service:shipping,":                            {exit.Misused, "without commas"},
+		"foreign|list|--topic|x|status:resolved":              {exit.Misused, `no status is "resolved"; there are new, redriven`},
+		"redrive|--group|nope|--dry-run":                      {exit.Misused, `--group: "nope" is no group: it is 12`},
+		"drop|--filter|status:droped|--reason|x|--yes":        {exit.Misused, "did you mean dropped?"},
+		"list|body:3":                                         {exit.Misused, `"body" needs a place`},
+		"list|--limit|0":                                      {exit.Misused, "--limit is between 1 and"},
+		"list|--before|soon":                                  {exit.Misused, `--before "soon"`},
+		"list|--before|5,5":                                   {exit.Misused, "other databases"},
+		"list|--output|yaml":                                  {exit.Misused, `--output: it is one of table, json, not "yaml"`},
+		"groups|--no-such":                                    {exit.Misused, "unknown flag"},
+		"show":                                                {exit.Misused, "accepts 1 arg"},
+		"show|xyz":                                            {exit.Misused, "no id of a letter"},
+		"show|abcde":                                          {exit.Misused, "at least its first six digits"},
+		"show|ffffffff":                                       {exit.Failed, "there is no such letter"},
+		"redrive|--reason|x":                                  {exit.Misused, "one of these"},
+		"redrive|" + id + "|--group|abc|--reason|x":           {exit.Misused, "one of these"},
+		"redrive|" + id:                                       {exit.Misused, "--reason is needed"},
+		"redrive|" + id + "|--reason|x":                       {exit.Misused, "--yes"},
+		"redrive|ffffffff|--reason|x|--yes":                   {exit.Failed, "there is no such letter"},
+		"redrive|--filter|a)|--reason|x|--yes":                {exit.Misused, "a)\n   ^"},
+		"redrive|--resume|abc":                                {exit.Misused, "takes the id of a redrive"},
+		"redrive|--resume|" + uuid.NewString():                {exit.Failed, "there is no redrive"},
+		"redrive|--resume|" + uuid.NewString() + "|--dry-run": {exit.Misused, "no --dry-run"},
+		"redrive|--rate|-1|" + id:                             {exit.Misused, "not negative"},
+		"drop|" + id:                                          {exit.Misused, "--reason is needed"},
+		"drop|--filter|service:shipping|--reason|x":           {exit.Misused, "--yes"},
+		"restore|" + id + "|--reason|x":                       {exit.Failed, "only to one that is dropped"},
+		"resume|shiping|--reason|x":                           {exit.Misused, `there is no service "shiping": did you mean shipping?`},
+		"resume|shipping|--reason|x":                          {exit.Failed, "is not paused"},
+		"edit|" + id + "|--patch|{|--reason|x|--yes":          {exit.Misused, "--patch is no JSON"},
+		"edit|" + id + "|--jq|.[|--reason|x|--yes":            {exit.Misused, "--jq"},
+		"edit|" + id + "|--patch|{}|--jq|.|--reason|x|--yes":  {exit.Misused, "not both"},
+		"edit|" + id + "|--reason|x|--yes":                    {exit.Misused, "EDITOR is not set"},
+		"edit|--group|a1b2c3d4e5f6|--reason|x|--yes":          {exit.Misused, "the editor takes one"},
+		"import|/no/such/file|--reason|x":                     {exit.Misused, "/no/such/file"},
+		"import":                                              {exit.Misused, "--reason is needed"},
 	} {
 		a := in.run(append([]string{"dlq"}, strings.Split(args, "|")...)...)
 		expect(t, args, a, test.code, test.want)
@@ -293,11 +294,11 @@ func TestDLQWithoutAnything(t *testing.T) {
 	dir := t.TempDir() + "/data"
 	nowhere := *in
 	nowhere.env = append(append([]string(nil), in.env...), "DATABASE_URL=", "DATA_DIR="+dir)
-	expect(t, "nowhere", nowhere.run("dlq", "list"), exitUsage, "no router has run here", "DATABASE_URL")
+	expect(t, "nowhere", nowhere.run("dlq", "list"), exit.Misused, "no router has run here", "DATABASE_URL")
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a directory was made")
 	}
 	empty := *in
 	empty.env = append(append([]string(nil), in.env...), "DATABASE_URL="+testserver.PostgresDSN(t))
-	expect(t, "no tables", empty.run("dlq", "list"), exitFailed, "has no tables for dead letters", "router migrate up")
+	expect(t, "no tables", empty.run("dlq", "list"), exit.Failed, "has no tables for dead letters", "router migrate up")
 }

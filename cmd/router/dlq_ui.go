@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"millrace/cmd/exit"
 	"millrace/deadletter"
 	"millrace/deadletter/ui"
 	"millrace/router"
@@ -49,7 +50,7 @@ func newScreen(args []string) (func([]ui.Source) (*ui.Model, error), error) {
 		return nil, err
 	}
 	if kind := os.Getenv("TERM"); kind == "" || kind == "dumb" || !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stdout.Fd())) {
-		return nil, usageError{errNoTerminal}
+		return nil, exit.Misuse(errNoTerminal)
 	}
 	return func(sources []ui.Source) (*ui.Model, error) {
 		return ui.New(sources, letterFields, strings.Join(args, " "), time.Now())

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"millrace/cmd/exit"
 )
 
 // Found out before a database is asked for.
@@ -19,7 +21,7 @@ func TestScreenWithoutATerminal(t *testing.T) {
 		root.SetOut(io.Discard)
 		root.SetErr(io.Discard)
 		err := root.ExecuteContext(t.Context())
-		if !errors.As(err, &usageError{}) || !strings.Contains(err.Error(), want) {
+		if !errors.As(err, &exit.UsageError{}) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"millrace/cmd/exit"
 	"millrace/config"
 	"millrace/deadletter"
 	"millrace/deadletter/plural"
@@ -100,7 +101,7 @@ func (l *listeners) endpoints() embedded.Endpoints {
 func (a *assembly) addHTTP(l *listeners, handlers *message.Router, databases []*database, t transport.Transport, metrics *prometheus.Registry) error {
 	authenticator, err := a.cfg.Auth.Authenticator()
 	if err != nil {
-		return usageError{err}
+		return exit.Misuse(err)
 	}
 	api := func(title string, services ...string) *httpapi.API {
 		api := httpapi.New(httpapi.Config{Title: title, Version: build(), Auth: authenticator, Metrics: metrics, Logger: a.log, RequestTimeout: a.cfg.HTTP.RequestTimeout})

@@ -2,62 +2,23 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/google/uuid"
-	"github.com/lib/pq"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"millrace/cmd/exit"
 	"millrace/embedded"
 )
-
-// Exit codes, on which scripts rely.
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130
-)
-
-// usageError is a mistake of whoever typed the command or set the environment.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
 
 func main() {
 	embedded.RunFetchChildIfAsked()
 	tuneGC()
 	uuid.EnableRandPool() // ids are made by the thousand; the pool asks the system for bytes in bulk
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait: it ends the process where it stands
-	err := rootCommand().ExecuteContext(ctx)
-	interrupted := ctx.Err() != nil
-	stop()
-	switch {
-	case err == nil:
-	case errors.As(err, &usageError{}):
-		fmt.Fprintln(os.Stderr, "router:", err)
-		os.Exit(exitUsage)
-	case interrupted && isInterruption(err):
-		os.Exit(exitInterrupted)
-	default:
-		fmt.Fprintln(os.Stderr, "router:", err)
-		os.Exit(exitFailed)
-	}
-}
-
-// isInterruption tells whether err is what becomes of a call when its context ends. Postgres has
-// its own word for it.
-func isInterruption(err error) bool {
-	const queryCanceled = "57014"
-	var refused *pq.Error
-	return errors.Is(err, context.Canceled) || errors.As(err, &refused) && refused.Code == queryCanceled
+	exit.Run("router", rootCommand().ExecuteContext)
 }
 
 func rootCommand() *cobra.Command {
@@ -77,7 +38,7 @@ outbox carries their events from Postgres to Kafka.
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (see %s --help)", plainFlagError(err), cmd.CommandPath())}
+		return exit.Misuse(fmt.Errorf("%w (see %s --help)", plainFlagError(err), cmd.CommandPath()))
 	})
 	root.AddCommand(serveCommand(), flowCommand(), migrateCommand(), dlqCommand(), verifyCommand(), versionCommand(), demoCommand())
 	wrapArgs(root)
@@ -114,7 +75,7 @@ func wrapArgs(cmd *cobra.Command) {
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+			return exit.Misuse(fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath()))
 		}
 		return nil
 	}

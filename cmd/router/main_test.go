@@ -1,16 +1,15 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"testing"
 
-	"github.com/lib/pq"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"millrace/cmd/exit"
 )
 
 // A wrong number is told in words, whatever flag of whatever command it is; none of strconv's get through.
@@ -29,7 +28,7 @@ func TestAWrongNumberIsToldInWords(t *testing.T) {
 				root := rootCommand()
 				root.SetArgs(append(strings.Fields(cmd.CommandPath())[1:], "--"+f.Name+"="+value))
 				err := root.ExecuteContext(t.Context())
-				if !errors.As(err, &usageError{}) || !strings.Contains(err.Error(), "--"+f.Name+" takes ") || !strings.Contains(err.Error(), `not "`+value+`"`) || strings.Contains(err.Error(), "strconv") {
+				if !errors.As(err, &exit.UsageError{}) || !strings.Contains(err.Error(), "--"+f.Name+" takes ") || !strings.Contains(err.Error(), `not "`+value+`"`) || strings.Contains(err.Error(), "strconv") {
 					t.Errorf("%s --%s=%s: %v", cmd.CommandPath(), f.Name, value, err)
 				}
 			}
@@ -51,7 +50,7 @@ func TestWrongArgumentsAreToldOnce(t *testing.T) {
 		root.SetOut(io.Discard)
 		root.SetErr(io.Discard)
 		err := root.ExecuteContext(t.Context())
-		if !errors.As(err, &usageError{}) || err.Error() != want {
+		if !errors.As(err, &exit.UsageError{}) || err.Error() != want {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
@@ -69,22 +68,9 @@ func TestDatabaseURLsTheDriverDoesNotUnderstand(t *testing.T) {
 			t.Setenv("DATABASE_URL", url)
 			t.Setenv(setting, wrong)
 			_, _, err := loadConfig(nil)
-			if !errors.As(err, &usageError{}) || !strings.Contains(err.Error(), setting+" is wrong: ") || strings.Contains(err.Error(), "pa55word") {
+			if !errors.As(err, &exit.UsageError{}) || !strings.Contains(err.Error(), setting+" is wrong: ") || strings.Contains(err.Error(), "pa55word") {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-func TestInterruptedOrFailed(t *testing.T) {
-	for err, want := range map[error]bool{
-		fmt.Errorf("ask: %w", context.Canceled):                                              true,
-		fmt.Errorf("migrate: %w", errors.Join(&pq.Error{Code: "57014"}, errors.New("tidy"))): true,
-		&pq.Error{Code: "57P01"}:                                                             false,
-		errors.New("a taken port"):                                                           false,
-	} {
-		if isInterruption(err) != want {
-			t.Errorf("%v: want %v", err, want)
-		}
 	}
 }

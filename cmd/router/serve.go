@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/exit"
 	"millrace/config"
 	"millrace/deadletter"
 	"millrace/handlers/inventory/inventorypg"
@@ -77,17 +78,17 @@ func loadConfig(services []string) (config.Config, *slog.Logger, error) {
 	}
 	cfg, err := config.Load(environ)
 	if err != nil {
-		return cfg, nil, usageError{fmt.Errorf("the configuration is wrong:\n%w", err)}
+		return cfg, nil, exit.Misuse(fmt.Errorf("the configuration is wrong:\n%w", err))
 	}
 	if len(cfg.Services) == 0 {
 		cfg.Services = config.AllServices()
 	}
 	if err := checkDatabaseURLs(cfg); err != nil {
-		return cfg, nil, usageError{fmt.Errorf("the configuration is wrong:\n%w", err)}
+		return cfg, nil, exit.Misuse(fmt.Errorf("the configuration is wrong:\n%w", err))
 	}
 	log, err := logging.New(os.Stderr, cfg.Log.Format, cfg.Log.Level)
 	if err != nil {
-		return cfg, nil, usageError{err}
+		return cfg, nil, exit.Misuse(err)
 	}
 	slog.SetDefault(log)
 	return cfg, log, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"millrace/cmd/exit"
 	"millrace/config"
 	"millrace/deadletter"
 	"millrace/handlers/analytics"
@@ -115,7 +116,7 @@ func (a *assembly) addPayment(db *database) error {
 	store := openStore(a, db, table)
 	p := a.cfg.Payment
 	if p.Provider != config.SimulatedProvider {
-		return usageError{fmt.Errorf("PAYMENT_PROVIDER=%q: no such gateway is built in; implement payment.Gateway and name it here, or use %q", p.Provider, config.SimulatedProvider)}
+		return exit.Misuse(fmt.Errorf("PAYMENT_PROVIDER=%q: no such gateway is built in; implement payment.Gateway and name it here, or use %q", p.Provider, config.SimulatedProvider))
 	}
 	if !p.CallbackSecret.IsSet() { // the provider is in this process too: nobody else needs to know it
 		p.CallbackSecret = config.NewSecret(rand.Text())

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 	"golang.org/x/term"
 
+	"millrace/cmd/exit"
 	"millrace/config"
 	"millrace/verify"
 	"millrace/verify/spill"
@@ -66,13 +67,13 @@ each order, and little memory. While it reads, the databases keep old versions o
 	output := addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if flags.options.Examples < 1 {
-			return usageError{fmt.Errorf("--examples: at least 1 is needed, not %d", flags.options.Examples)}
+			return exit.Misuse(fmt.Errorf("--examples: at least 1 is needed, not %d", flags.options.Examples))
 		}
 		if flags.patience < 0 {
-			return usageError{fmt.Errorf("--patience: %s is less than nothing", flags.patience)}
+			return exit.Misuse(fmt.Errorf("--patience: %s is less than nothing", flags.patience))
 		}
 		if flags.wait < 0 || flags.wait > 0 && !flags.options.AtRest {
-			return usageError{errors.New("--wait: it goes with --at-rest, and is not negative")}
+			return exit.Misuse(errors.New("--wait: it goes with --at-rest, and is not negative"))
 		}
 		if f, ok := cmd.ErrOrStderr().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 			var clear func()
@@ -88,13 +89,13 @@ func runVerify(cmd *cobra.Command, flags verifyFlags, output string) error {
 	if flags.accepted != "" {
 		ids, err := readIDs(cmd.InOrStdin(), flags.accepted)
 		if err != nil {
-			return usageError{fmt.Errorf("--accepted: %w", err)}
+			return exit.Misuse(fmt.Errorf("--accepted: %w", err))
 		}
 		flags.options.Accepted = ids
 	}
 	report, err := look(cmd.Context(), flags)
 	if errors.As(err, &verify.UsageError{}) {
-		return usageError{err}
+		return exit.Misuse(err)
 	}
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
@@ -139,7 +140,7 @@ func look(ctx context.Context, flags verifyFlags) (report *verify.Report, err er
 	options := flags.options
 	for _, address := range addresses {
 		if _, err := addressOf(address); err != nil {
-			return nil, usageError{fmt.Errorf("--database: %w", err)}
+			return nil, exit.Misuse(fmt.Errorf("--database: %w", err))
 		}
 		db, err := openPool(ctx, address, 1, silence)
 		if err != nil {
@@ -171,7 +172,7 @@ func kafkaOptions(cfg config.Config, s *servers) ([]kgo.Opt, error) {
 	options := []kgo.Opt{kgo.SeedBrokers(s.brokers...), kgo.ClientID("millrace-verify"), kgo.DisableClientMetrics()}
 	encrypted, err := cfg.Kafka.TLSConfig()
 	if err != nil {
-		return nil, usageError{err}
+		return nil, exit.Misuse(err)
 	}
 	if encrypted != nil {
 		options = append(options, kgo.DialTLSConfig(encrypted))
@@ -186,7 +187,7 @@ func kafkaOptions(cfg config.Config, s *servers) ([]kgo.Opt, error) {
 		"SCRAM-SHA-512": scram.Auth{User: user, Pass: password}.AsSha512Mechanism(),
 	}[cfg.Kafka.SASLMechanism]
 	if !ok {
-		return nil, usageError{fmt.Errorf("KAFKA_SASL_MECHANISM=%q is not known", cfg.Kafka.SASLMechanism)}
+		return nil, exit.Misuse(fmt.Errorf("KAFKA_SASL_MECHANISM=%q is not known", cfg.Kafka.SASLMechanism))
 	}
 	return append(options, kgo.SASL(login)), nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"millrace/cmd/exit"
 	"millrace/demo"
 	"millrace/testserver"
 	"millrace/verify"
@@ -49,7 +50,7 @@ func TestVerifyRefusesWhatItCannotDo(t *testing.T) {
 		root.SetOut(io.Discard)
 		root.SetErr(io.Discard)
 		err := root.ExecuteContext(t.Context())
-		if err == nil || !strings.Contains(err.Error(), test.want) || errors.As(err, &usageError{}) != test.usage {
+		if err == nil || !strings.Contains(err.Error(), test.want) || errors.As(err, &exit.UsageError{}) != test.usage {
 			t.Errorf("verify %s: want %q, usage %v; got %v", args, test.want, test.usage, err)
 		}
 	}
