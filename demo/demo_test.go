@@ -191,8 +191,12 @@ func TestOrderThatNeverEndsIsListed(t *testing.T) {
 		}
 		return life
 	}
-	r := play(t, s, func(o *Options) { o.Mix = mix(t, "accepted") })
+	var progress strings.Builder
+	r := play(t, s, func(o *Options) { o.Progress, o.Mix = &progress, mix(t, "accepted") })
 	wantProblem(t, r, 1, "order 00000000-0000-0000-0000-000000000007 (accepted): has not ended in time: it is SHIPPED")
+	if !strings.Contains(progress.String(), " 99 have ended, ") || !strings.HasSuffix(progress.String(), ", 1 given up\n") {
+		t.Errorf("progress: %s", progress.String())
+	}
 	if took := duration(r.TookMs); took < DefaultWait || took > DefaultWait+2*time.Second {
 		t.Errorf("it took %s", took)
 	}

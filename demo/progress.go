@@ -55,32 +55,43 @@ func (r *run) drawBar() (show func()) {
 		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}),
 		progressbar.OptionSetPredictTime(false), progressbar.OptionShowCount(), progressbar.OptionUseANSICodes(true))
 	return func() {
-		placed, ended := r.progress()
-		bar.Describe(fmt.Sprintf("placed %d, ended", placed))
+		placed, ended, givenUp := r.progress()
+		what := fmt.Sprintf("placed %d, ended", placed)
+		if givenUp > 0 {
+			what = fmt.Sprintf("placed %d, given up %d, ended", placed, givenUp)
+		}
+		bar.Describe(what)
 		// It fails where the terminal is gone: then nobody looks.
 		_ = bar.Set(ended)
 	}
 }
 
 func (r *run) writeLine() {
-	placed, ended := r.progress()
+	placed, ended, givenUp := r.progress()
 	line := fmt.Sprintf("placed %d of %d orders, %d have ended, %s", placed, r.Orders, ended, time.Since(r.began).Round(time.Second))
+	if givenUp > 0 {
+		line += fmt.Sprintf(", %d given up", givenUp)
+	}
 	for why, n := range r.client.sentAgain() {
 		line += fmt.Sprintf(", %d sent again (%s)", n, why)
 	}
 	fmt.Fprintln(r.Progress, line)
 }
 
-func (r *run) progress() (placed, ended int) {
+// progress counts the orders so far. Of those that are given up the report has the reasons.
+func (r *run) progress() (placed, ended, givenUp int) {
 	for _, o := range r.orders {
 		o.mu.Lock()
 		if o.id != "" {
 			placed++
 		}
-		if o.done {
+		switch {
+		case o.finished:
 			ended++
+		case o.done:
+			givenUp++
 		}
 		o.mu.Unlock()
 	}
-	return placed, ended
+	return placed, ended, givenUp
 }

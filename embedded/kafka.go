@@ -73,7 +73,7 @@ func StartKafka(c KafkaConfig) (*Kafka, error) {
 			if err != nil {
 				return nil, err
 			}
-			return answeringListener{l}, nil
+			return KafkaListener(l), nil
 		}),
 		kfake.DataDir(c.Dir),
 		kfake.SyncWrites(),

@@ -13,10 +13,12 @@ import (
 // with a router. To some requests none comes.
 const longestAnswer = time.Minute
 
-// A member that goes away while it waits to join a group stays a member for ever: the broker starts to watch for its
-// heartbeats when it has been answered, and an answer that finds no connection does not count. Its partitions are
-// nobody's then. So the broker hears that a client is gone only when that has been answered, as a Kafka does that
-// waits for a session to run out.
+// KafkaListener is l as a kfake broker needs it. A member that goes away while it waits to join a group stays a member
+// for ever: the broker starts to watch for its heartbeats when it has been answered, and an answer that finds no
+// connection does not count. Its partitions are nobody's then. So the broker hears that a client is gone only when that
+// has been answered, as a Kafka does that waits for a session to run out.
+func KafkaListener(l net.Listener) net.Listener { return answeringListener{l} }
+
 type answeringListener struct{ net.Listener }
 
 func (l answeringListener) Accept() (net.Conn, error) {

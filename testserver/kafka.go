@@ -5,6 +5,7 @@ package testserver
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"millrace/embedded"
 	"millrace/testserver/realkafka"
 )
 
@@ -32,7 +34,13 @@ func Kafka(tb testing.TB) string {
 // KafkaCluster is such a broker itself, for tests that make it fail.
 func KafkaCluster(tb testing.TB) *kfake.Cluster {
 	tb.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(minSession))
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(minSession), kfake.ListenFn(func(network, address string) (net.Listener, error) {
+		l, err := net.Listen(network, address)
+		if err != nil {
+			return nil, err
+		}
+		return embedded.KafkaListener(l), nil
+	}))
 	if err != nil {
 		tb.Fatalf("start a Kafka broker in memory: %v", err)
 	}
