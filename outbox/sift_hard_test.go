@@ -3,7 +3,9 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -154,6 +156,33 @@ func TestASiftDoesNotWaitForEachHeldRow(t *testing.T) {
 	other.answered(none)
 	need(t, tx.Rollback())
 	q.answered(none)
+}
+
+// An error that may pass, and comes up while the refused ones are looked for, is nobody's refusal: all is done again.
+func TestWhatMayPassIsNoRefusal(t *testing.T) {
+	const tired, often = "tired", 2
+	db := withRefusals(t)
+	_, err := db.ExecContext(t.Context(), fmt.Sprintf(`CREATE SEQUENCE basket.tries;
+CREATE FUNCTION basket.tire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	IF nextval('basket.tries') <= %d THEN RAISE 'no' USING ERRCODE = 'serialization_failure'; END IF;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER tires BEFORE INSERT OR UPDATE ON basket.rows FOR EACH ROW WHEN (concat(NEW.state, NEW.note) LIKE '%%%s%%') EXECUTE FUNCTION basket.tire()`, often, tired))
+	need(t, err)
+	store := NewPostgres(db, basketTable, Options{Logger: slog.New(slog.DiscardHandler)})
+	q := &together{t: t, store: store}
+	ids := []event.OrderID{newOrder(), newOrder(), newOrder()}
+	slices.Sort(ids) // as they are written: the refused one is met before the tired one
+	for i, text := range []string{refusedNote, tired, "fine"} {
+		q.update(func() error { return store.Update(paid(t.Context()), ids[i], note(text)) })
+	}
+	start(t, store)
+	q.answered(func(i int) bool { return i == 0 })
+	var tries int
+	need(t, db.QueryRowContext(t.Context(), "SELECT last_value FROM basket.tries").Scan(&tries))
+	if tries <= often {
+		t.Errorf("%d tries: nothing was in the way", tries)
+	}
 }
 
 // Where the function is not there, or this role may not call it, nobody waits for ever.
