@@ -344,6 +344,29 @@ func TestALetterThatWasCutIsCompleted(t *testing.T) {
 	}
 }
 
+// Letters that are too large to be in memory together go through the log in rounds; all of them come back, and each is counted once.
+func TestLargeLettersComeBackInRounds(t *testing.T) {
+	s := newSystem(t, func(string) error { return nil })
+	const letters, size = 14, 5 << 20 // 70 MiB; a round takes 64
+	body := strings.Repeat("x", size)
+	for range letters {
+		s.deliver(t.Context(), s.write(topics[0], event.OrderID(uuid.NewString()), body))
+	}
+	s.exec(lostTables)
+	if report := s.reindex(false); report.New != letters || report.Copies != letters || report.Known != 0 {
+		t.Errorf("%+v", report)
+	}
+	if n := s.scans[deadletter.Topic(group)]; n != 2 {
+		t.Errorf("the log was read %d times, want 2", n)
+	}
+	if n := one[int](s, "SELECT sum(length(payload)) FROM deadletter.letters"); n != letters*size {
+		t.Errorf("%d bytes came back, want %d", n, letters*size)
+	}
+	if report := s.reindex(false); report.New != 0 || report.Known != letters {
+		t.Errorf("the same again: %+v", report)
+	}
+}
+
 // A row whose mark the database does not take keeps no other from being put back.
 func TestARefusedLaneIsLeftOut(t *testing.T) {
 	s := newSystem(t, func(string) error { return errors.New("no") })

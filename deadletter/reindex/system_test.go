@@ -45,11 +45,12 @@ type system struct {
 	log   []transport.LogRecord
 	clock time.Time
 	next  map[string]int64 // offsets, by topic and partition
+	scans map[string]int   // by topic
 }
 
 func newSystem(t *testing.T, fails func(messageID string) error) *system {
 	t.Helper()
-	s := &system{t: t, db: testserver.Postgres(t), fails: fails, clock: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC), next: map[string]int64{}}
+	s := &system{t: t, db: testserver.Postgres(t), fails: fails, clock: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC), next: map[string]int64{}, scans: map[string]int{}}
 	deadlettertest.Migrate(t, s.db, deadletter.Schema, deadletter.Migrations())
 	s.store = deadlettertest.NewStore(t, s.db)
 	log, marks := deadlettertest.Log(t), outbox.NewMarks(s.db, s.store)
@@ -138,6 +139,9 @@ func (s *system) deliver(ctx context.Context, r transport.LogRecord) {
 // Scan implements reindex.Log: the service's topics, and what the relay would have sent of the outbox.
 func (s *system) Scan(ctx context.Context, wanted []string, _ time.Time, do func(transport.LogRecord) error) error {
 	s.mu.Lock()
+	for _, topic := range wanted {
+		s.scans[topic]++
+	}
 	records := append([]transport.LogRecord{}, s.log...)
 	s.mu.Unlock()
 	copies, err := s.copies(ctx)
