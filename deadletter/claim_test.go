@@ -16,6 +16,7 @@ import (
 // A process that stood still for longer than its lease may go on with what it had in hand. What it says of a lane that
 // another has taken over does not count: neither that it is done with a message nor that it failed.
 func TestWhoStoodStillDoesNotSettle(t *testing.T) {
+	t.Parallel()
 	for what, verdict := range map[string]error{"done": nil, "failed": errors.New("boom")} {
 		t.Run(what, func(t *testing.T) {
 			dsn := migratedDSN(t)
@@ -76,6 +77,7 @@ func TestWhoStoodStillDoesNotSettle(t *testing.T) {
 
 // Several processes redrive side by side, and no two messages of one order are in hand at once.
 func TestRedriversShareTheLanes(t *testing.T) {
+	t.Parallel()
 	const orders, perOrder = 60, 10
 	dsn := migratedDSN(t)
 	db := pool(t, dsn, "test")
@@ -204,6 +206,7 @@ END $$`,
 
 // A lane whose topic nobody here knows is left for another release, and what was asked for is not forgotten.
 func TestAMessageOfATopicNobodyHearsWaits(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	r := startReplica(t, db, func(string) error { return errors.New("boom") })
 	l := letterFor(newOrder(), 0)
@@ -222,6 +225,7 @@ func TestAMessageOfATopicNobodyHearsWaits(t *testing.T) {
 
 // A process that stops in good order gives its lanes back at once: nobody waits for its leases.
 func TestWhoStopsGivesItsLanesBack(t *testing.T) {
+	t.Parallel()
 	dsn := migratedDSN(t)
 	db := pool(t, dsn, "test")
 	begun, finish := make(chan struct{}), make(chan struct{})

@@ -3,6 +3,7 @@ package deadletter
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -21,16 +22,26 @@ type crash struct {
 // At whatever statement a process dies, or loses an answer, between the failure of a message and the end of its redrive: its
 // successor, or itself, finishes the work. Nothing is lost, nothing takes effect twice, and nothing overtakes.
 func TestACrashAtAnyPoint(t *testing.T) {
+	t.Parallel()
 	for _, c := range []crash{{"the process dies", true}, {"an answer gets lost", false}} {
 		t.Run(c.what, func(t *testing.T) {
-			dsn := migratedDSN(t)
-			points := 0
-			for k := 1; c.at(t, dsn, k); k++ {
-				points = k
-			}
-			t.Logf("%d points", points)
-			if points < 30 {
-				t.Errorf("%d points are fewer than there are statements", points)
+			t.Parallel()
+			var points atomic.Int64
+			t.Cleanup(func() { // when all parts are over
+				t.Logf("%d points", points.Load())
+				if points.Load() < 30 {
+					t.Errorf("%d points are fewer than there are statements", points.Load())
+				}
+			})
+			const parts = 4 // each on a database of its own, and mostly waiting
+			for part := range parts {
+				t.Run(fmt.Sprintf("part %d", part+1), func(t *testing.T) {
+					t.Parallel()
+					dsn := migratedDSN(t)
+					for k := 1 + part; c.at(t, dsn, k); k += parts {
+						points.Add(1)
+					}
+				})
 			}
 		})
 	}

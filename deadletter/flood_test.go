@@ -18,6 +18,7 @@ func watching(t *testing.T, r *replica) *replica {
 
 // A flood of failures of one kind pauses the service at every replica, until somebody resumes it.
 func TestAFloodPausesTheServiceEverywhere(t *testing.T) {
+	t.Parallel()
 	const limit = 5
 	mend, fails := broken()
 	dsn := migratedDSN(t)
@@ -77,6 +78,7 @@ func TestAFloodPausesTheServiceEverywhere(t *testing.T) {
 
 // Where as much is put aside as may be, the service is paused, for failures and for what waits behind them.
 func TestTooMuchPutAsidePausesTheService(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{"a failure", "a message that waits"} {
 		t.Run(what, func(t *testing.T) {
 			mend, fails := broken()
@@ -136,6 +138,7 @@ func TestCountingIsRareWhereItIsDear(t *testing.T) {
 
 // What was settled long ago is removed, with all that belongs to it; what is open is kept, however old.
 func TestWhatWasSettledLongAgoIsRemoved(t *testing.T) {
+	t.Parallel()
 	mend, fails := broken()
 	db := database(t)
 	r := startReplica(t, db, fails)

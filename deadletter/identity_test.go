@@ -14,6 +14,7 @@ import (
 
 // A producer that repeats an id gets each of its messages kept: of two orders, and of two that cannot be read.
 func TestMessagesWithOneIDAreKept(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	mend, fails := broken()
 	r := startReplica(t, db, fails)
@@ -55,6 +56,7 @@ func TestMessagesWithOneIDAreKept(t *testing.T) {
 
 // A flood is one of letters: what comes again, or cannot be written, is none, however often.
 func TestWhatIsNoNewLetterIsNoFlood(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	r := newReplica(t, db, "replica", ifNot(never), Options{FloodLimit: 3})
 	known := letterFor("", 0)
@@ -103,6 +105,7 @@ func TestATimeThatIsNone(t *testing.T) {
 
 // An attempt finds a dropped message done; before that is noted, the message is restored and asked for again. It is not lost.
 func TestRestoredUnderAnAttempt(t *testing.T) {
+	t.Parallel()
 	db := database(t)
 	m := messages(newOrder(), 2)
 	var mended, once atomic.Bool

@@ -46,6 +46,7 @@ func TestAMarkThatIsRefusedIsOneOrdersTrouble(t *testing.T) {
 // An order's row that somebody holds for long holds up its own messages alone, when they are put aside and when what
 // became of them is noted.
 func TestAHeldRowIsOneOrdersTrouble(t *testing.T) {
+	t.Parallel()
 	mend, fails := broken()
 	dsn := migratedDSN(t)
 	db := pool(t, dsn, "test")
@@ -97,6 +98,7 @@ func TestAHeldRowIsOneOrdersTrouble(t *testing.T) {
 
 // What became of a message is noted although the connection breaks in the middle: the lane does not wait for its lease.
 func TestAnOutcomeIsNotedAfterTrouble(t *testing.T) {
+	t.Parallel()
 	mend, fails := broken()
 	dsn := migratedDSN(t)
 	db := pool(t, dsn, "test")

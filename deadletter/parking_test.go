@@ -183,6 +183,7 @@ func (c *chaos) check(r *replica, order event.OrderID, messages []Letter, droppe
 // Whatever fails, however often, whoever decides about it meanwhile, and whichever process is killed: each order is
 // processed in order, whole but for what was dropped, and nothing of it twice.
 func TestEachOrderIsProcessedInOrder(t *testing.T) {
+	t.Parallel()
 	dsn := migratedDSN(t)
 	c := &chaos{T: t, dsn: dsn, db: pool(t, dsn, "test")}
 	for range 3 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -18,7 +19,16 @@ import (
 	"millrace/testserver"
 )
 
-func TestMain(m *testing.M) { testserver.Main(m) }
+// atOnce is more than there are cores: most of these tests wait for a lease to end, or for the next look.
+const atOnce = "4"
+
+func TestMain(m *testing.M) {
+	// A default, read before the command line, so that -parallel still says otherwise.
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		panic(err) // there is no such flag any more
+	}
+	testserver.Main(m)
+}
 
 func database(t *testing.T) *sql.DB {
 	t.Helper()
