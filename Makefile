@@ -30,7 +30,7 @@ demo: build ## place orders at a running system and account for each of them
 	./bin/router demo
 
 .PHONY: dlq-tour
-dlq-tour: build ## break a handler on purpose, look at the dead letters, mend it, redrive; ten seconds
+dlq-tour: build ## have some messages refused, look at the dead letters, mend the cause, redrive; ten seconds
 	@go build -trimpath -o bin/dlqtour ./cmd/dlqtour
 	@bin/dlqtour -router bin/router
 
@@ -72,7 +72,7 @@ build/kafka/.complete: pom.xml
 ARGS ?=
 
 .PHONY: bench
-bench: bin/bench ## measure everything beside stock Watermill and pgbench; some seventy minutes
+bench: bin/bench ## measure everything beside stock Watermill and pgbench; seventy to ninety minutes
 	@bin/bench run $(ARGS)
 
 .PHONY: bench-quick

@@ -141,7 +141,7 @@ func leavesTrace(s service, r *record) bool {
 	switch s {
 	case inventory: // stock comes back on two statuses; the others do not concern it
 		return r.Kind != shippingStatus || r.Status == parcelStopped || r.Status == parcelReturned
-	case notification: // as SAGA.md says what the customer hears
+	case notification: // as docs/flow.md says what the customer hears
 		switch r.Kind {
 		case paymentFailed:
 			return r.Reason == failedDeclined || r.Reason == failedExpired

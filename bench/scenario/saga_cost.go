@@ -40,7 +40,7 @@ func costFigures(rows []bench.Row) []bench.Figure {
 		}
 	}
 	total := bench.Versus("cost", rows, ours, stock, costPrefix+"total")
-	total.Note = "router, Postgres and broker, the load apart; the limit is about 0.7 ms; theirs: " + stock
+	total.Note = "router, Postgres and broker, the load apart; theirs: " + stock
 	if tuned := bench.Collect(rows, stockTuned, costPrefix+"total"); len(tuned) > 0 {
 		total.Note += fmt.Sprintf("; %s: %.0f ms", stockTuned, bench.Median(tuned))
 	}

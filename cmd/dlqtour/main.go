@@ -1,5 +1,5 @@
 // Command dlqtour shows what becomes of messages that a service cannot process, and what an operator
-// does about them. It breaks a handler on purpose, on a system of its own that is gone when the tour is over:
+// does about them. It has the database refuse some of the messages of shipping, on a system of its own that is gone when the tour is over:
 // what already runs on this machine is neither used nor touched.
 package main
 
