@@ -91,6 +91,27 @@ func TestChecksAreCachedAndBounded(t *testing.T) {
 	})
 }
 
+// Whoever asks while a process starts hears at once that it is ready.
+func TestAFailureIsNotKeptForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := false
+		h := handler(map[string]admin.Check{"handlers": func(context.Context) error {
+			if !up {
+				return errors.New("not yet")
+			}
+			return nil
+		}})
+		if status, _ := ask(h, "/readyz"); status != 503 {
+			t.Errorf("%d before", status)
+		}
+		up = true
+		time.Sleep(100 * time.Millisecond)
+		if status, _ := ask(h, "/readyz"); status != 200 {
+			t.Errorf("%d after", status)
+		}
+	})
+}
+
 func TestTakenAddressFallsBackToAFreePort(t *testing.T) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))

@@ -14,13 +14,13 @@ import (
 const (
 	// checkTimeout is less than the second that probes usually wait.
 	checkTimeout = 800 * time.Millisecond
-	// checkCache keeps probes from becoming load of their own.
-	checkCache = time.Second
+	// checkCache keeps probes from becoming load of their own. A failure is kept for less: somebody waits for its end.
+	checkCache, failureCache = time.Second, 50 * time.Millisecond
 )
 
 // Check tells whether one thing this process needs is there; an error says what is
-// wrong, to an operator. It gets 800 ms. Its result is kept for a second, and it never runs
-// twice at a time, however many ask.
+// wrong, to an operator. It gets 800 ms. Its result is kept for a second, an error for 50 ms, and it never
+// runs twice at a time, however many ask.
 type Check func(ctx context.Context) error
 
 // readiness answers /readyz.
@@ -68,7 +68,7 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	writeText(w, status, verdict+"\n")
 }
 
-// cached runs a check at most once per checkCache.
+// cached runs a check at most once per checkCache, or per failureCache.
 type cached struct {
 	check Check
 
@@ -83,7 +83,11 @@ type cached struct {
 func (c *cached) result() error {
 	c.mu.Lock()
 	if c.running == nil {
-		if !c.at.IsZero() && time.Since(c.at) < checkCache {
+		keep := checkCache
+		if c.err != nil {
+			keep = failureCache
+		}
+		if !c.at.IsZero() && time.Since(c.at) < keep {
 			defer c.mu.Unlock()
 			return c.err
 		}
