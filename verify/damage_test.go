@@ -239,6 +239,17 @@ var damages = []damage{
 		w.begun.order = &order{ID: r.ID, Log: []record{r}}
 	}, i8, "payment has committed the offset behind this PaymentInitiated"},
 
+	{"records were removed before a group had read them", func(w *world) {
+		w.look.starts[orderCreated] = map[int32]int64{0: 1000, 1: 1007, 2: 0} // partition 0 was read to its end, and emptied
+		w.look.committed[analytics][orderCreated][1] = 1007
+		w.look.committed[notification][orderCreated][1] = 1008
+	}, i8, "7 records were removed before inventory-service had read them: its offset is 1000, and the log starts at 1007"},
+	{"before a group had read any of them", func(w *world) {
+		w.look.starts[shippingInitiate] = map[int32]int64{2: 5}
+		delete(w.look.committed[shipping][shippingInitiate], 2)
+		w.sums.worked[shipping] = now - 3600*second
+	}, i8, "5 records were removed before shipping-service had read them: its offset is 0"},
+
 	{"a park mark is lost", func(w *world) { w.parked.row(payments).Parked = false }, i9, "its row is not parked"},
 	{"a park mark stays", func(w *world) { w.paid.row(shipping).Parked = true }, i9, "no letter holds it up"},
 	{"a lane is lost", func(w *world) { w.parked.Lanes = nil }, i9, "has no lane"},

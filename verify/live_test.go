@@ -228,6 +228,42 @@ func TestWhatRetentionRemovedIsNotMissed(t *testing.T) {
 	}
 }
 
+// What was removed is held against nobody who has read it, or may have: whose rows were not looked at, who does not hear
+// the topic, whose offset may have expired while nobody ran.
+func TestWhatWasReadMayBeRemoved(t *testing.T) {
+	for name, c := range map[string]struct {
+		do      func(w *world)
+		skipped int64
+	}{
+		"by everyone, and nothing is left": {func(w *world) {
+			for k := range kinds {
+				w.look.starts[k] = map[int32]int64{0: 1000, 1: 1000, 2: 1000}
+			}
+		}, 0},
+		"by those whose rows were looked at": {func(w *world) {
+			w.look.starts[shippingInitiate] = map[int32]int64{1: 1001}
+			w.look.committed[analytics][shippingInitiate][1] = 1001
+			w.look.at[shipping] = 0
+			for _, s := range w.all() {
+				s.Rows[shipping] = nil
+			}
+		}, 0},
+		"by a group whose offset may have expired": {func(w *world) {
+			w.look.starts[shippingInitiate] = map[int32]int64{1: 12}
+			delete(w.look.committed[shipping][shippingInitiate], 1)
+			w.sums.worked[shipping] = now - offsetsKept.Microseconds() - second
+		}, 12},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			c.do(w)
+			if f := passes(t, w); f.of(i8).skipped != c.skipped {
+				t.Errorf("%d were skipped, want %d", f.of(i8).skipped, c.skipped)
+			}
+		})
+	}
+}
+
 // Without some of the databases, or without the log, the rest is checked all the same.
 func TestWhatWasNotReadIsNotMissed(t *testing.T) {
 	for s := range services {

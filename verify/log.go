@@ -28,6 +28,9 @@ type eventLog struct {
 	cluster string
 	// partitions is how many each topic has. A topic that nobody has made yet is missing.
 	partitions map[string]int32
+	// starts are where the partitions began before committed was asked for: what a group had read by then lies
+	// before its offset, but for the second of work that it may not have committed yet.
+	starts map[string]map[int32]int64
 	// committed are the offsets up to which each service says it is done; the highest, where
 	// the transports' groups differ: either promises that all before it was processed.
 	committed [services]map[string]map[int32]int64
@@ -104,6 +107,31 @@ func patiently(ctx context.Context, ask func(context.Context) error) error {
 	}
 }
 
+// noteStarts notes where the log begins.
+func (l *eventLog) noteStarts(ctx context.Context) error {
+	topics := slices.Sorted(maps.Keys(l.partitions))
+	if len(topics) == 0 {
+		return nil
+	}
+	return patiently(ctx, func(ctx context.Context) error {
+		listed, err := l.admin.ListStartOffsets(ctx, topics...)
+		if err == nil {
+			err = listed.Error()
+		}
+		if err != nil {
+			return fmt.Errorf("ask for the starts of the topics: %w", err)
+		}
+		l.starts = map[string]map[int32]int64{}
+		listed.Each(func(start kadm.ListedOffset) {
+			if l.starts[start.Topic] == nil {
+				l.starts[start.Topic] = map[int32]int64{}
+			}
+			l.starts[start.Topic][start.Partition] = start.Offset
+		})
+		return nil
+	})
+}
+
 // noteCommitted notes how far each service says it has come. A group that has never been is far from
 // having processed anything.
 func (l *eventLog) noteCommitted(ctx context.Context) error {
@@ -130,7 +158,9 @@ func (l *eventLog) noteCommitted(ctx context.Context) error {
 					if offset.Err != nil {
 						return fmt.Errorf("read the offsets of group %s, %s/%d: %w", group, topic, partition, offset.Err)
 					}
-					l.commits(of[group], topic, partition, offset.At)
+					if offset.At >= 0 { // else it has none there
+						l.commits(of[group], topic, partition, offset.At)
+					}
 				}
 			}
 		}

@@ -13,6 +13,8 @@ type look struct {
 	log bool
 	// partitions is how many each event's topic has; 0: there is no such topic.
 	partitions [kinds]int32
+	// starts are where the partitions began, before the offsets below were noted.
+	starts [kinds]map[int32]int64
 	// committed is how far each service said it was, before its rows were read.
 	committed [services][kinds]map[int32]int64
 	// gone is the time before which events may have been removed from a partition; 0: none.

@@ -47,6 +47,9 @@ func (r *reader) rowsOf(ctx context.Context, s service, table string) error {
 		if f.Processed, err = uuidsOf(string(processed)); err != nil {
 			return fmt.Errorf("order %s: processed: %w", of, err)
 		}
+		if len(f.Processed) > 0 {
+			r.sums.worksSince(s, f.Created)
+		}
 		if len(waiting) > 0 {
 			f.Waiting = strings.Split(string(waiting), "\n")
 		}

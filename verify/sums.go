@@ -12,6 +12,8 @@ import (
 type sums struct {
 	// provider: the simulated provider's book was found.
 	provider bool
+	// worked is when the first of each service's rows that show a processed message was made; 0: there is none.
+	worked [services]int64
 	// levels are the articles' stock, restocked what it was after the last restock in the ledger.
 	levels, restocked map[string]level
 	// held and sold are the pieces that reservations say, by article.
@@ -51,6 +53,13 @@ func (s *sums) in(currency string) *moneySum {
 	return s.money[currency]
 }
 
+// worksSince notes a row that was made then, and shows that its service has processed something.
+func (s *sums) worksSince(of service, at int64) {
+	if s.worked[of] == 0 || at < s.worked[of] {
+		s.worked[of] = at
+	}
+}
+
 // outbox counts a row that was written then.
 func (s *sums) outbox(at int64) {
 	if s.unsent++; s.unsent == 1 || at < s.unsentSince {
@@ -65,6 +74,11 @@ func (s *sums) unreadable(row int64, why string) {
 // add takes what another database had. No two have the same article or sum.
 func (s *sums) add(other *sums) {
 	s.provider = s.provider || other.provider
+	for of, at := range other.worked {
+		if at != 0 {
+			s.worksSince(service(of), at)
+		}
+	}
 	maps.Copy(s.levels, other.levels)
 	maps.Copy(s.restocked, other.restocked)
 	maps.Copy(s.stored, other.stored)

@@ -6,7 +6,7 @@
 //
 // Nothing is stopped and nothing is locked, so the order of looking makes the checks sound:
 //
-//  1. The consumer groups' committed offsets are noted.
+//  1. The starts of the topics are noted, and then the consumer groups' committed offsets.
 //  2. Each database is frozen: one REPEATABLE READ transaction, in which all of its tables are read.
 //  3. The ends of the topics are noted.
 //  4. Tables and topics are read, the topics up to those ends.
@@ -156,6 +156,9 @@ func (v *run) read(ctx context.Context) (err error) {
 		if err := v.log.find(ctx); err != nil {
 			return err
 		}
+		if err := v.log.noteStarts(ctx); err != nil {
+			return err
+		}
 		if err := v.log.noteCommitted(ctx); err != nil {
 			return err
 		}
@@ -265,6 +268,7 @@ func (v *run) describe() {
 	for k := range kinds {
 		topic := flow[k].topic
 		l.partitions[k] = v.log.partitions[topic]
+		l.starts[k] = v.log.starts[topic]
 		l.gone[k] = v.log.goneFrom(topic)
 		for s := range services {
 			l.committed[s][k] = v.log.committed[s][topic]

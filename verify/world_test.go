@@ -79,6 +79,7 @@ func (w *world) check() *findings {
 	}
 	checkMoneySums(w.sums, f)
 	checkBacklog(&w.look, w.sums, 100, f)
+	checkRemoved(&w.look, w.sums, f)
 	checkStock(&w.look, w.sums, f)
 	checkOutbox(&w.look, w.sums, f)
 	checkSums(&w.look, w.sums, f)
