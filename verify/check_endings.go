@@ -44,6 +44,9 @@ func checkEndings(o *order, l *look, f *findings) {
 		}
 		reasons := o.reasons(l)
 		if len(reasons) == 0 {
+			if o.stands { // that has been said
+				return
+			}
 			f.wrong(i6, o, nil, "it is still %s %s after it was placed, and waits for nothing that is to be seen", status, age.Round(time.Second))
 			return
 		}
@@ -58,7 +61,8 @@ func (o *order) waits(s service, step string) bool {
 }
 
 // reasons are why an order has not ended: what is held up by a failure, and, while the system is not said
-// to be at rest, what is on its way or waits for the outside.
+// to be at rest, what is on its way, or is asked of the outside again and again. What should have gone on
+// long ago is no reason: checkStandstill names it.
 func (o *order) reasons(l *look) (list []string) {
 	for i := range o.Letters {
 		switch one := &o.Letters[i]; {
@@ -78,17 +82,19 @@ func (o *order) reasons(l *look) (list []string) {
 		return list
 	}
 	for i := range o.Unsent {
-		list = append(list, "not published yet: "+o.Unsent[i].where())
+		if r := &o.Unsent[i]; l.late(r.Source, r.Stamp) == 0 {
+			list = append(list, "not published yet: "+r.where())
+		}
 	}
 	for _, s := range core {
 		for _, r := range o.events {
-			if l.has(s) && hears(s, r.Kind) && r.Row == 0 && !o.hasHeard(s, r) {
+			if l.has(s) && hears(s, r.Kind) && r.Row == 0 && !o.hasHeard(s, r) && l.late(s, r.Stamp) == 0 {
 				list = append(list, fmt.Sprintf("%s has yet to hear %s", s, r.where()))
 			}
 		}
 	}
 	for _, w := range o.Waits {
-		if w.Service == payments || w.Service == shipping {
+		if (w.Service == payments || w.Service == shipping) && l.late(w.Service, w.Due) == 0 {
 			list = append(list, fmt.Sprintf("%s waits for %q (%d calls so far)", w.Service, w.Step, w.Attempt))
 		}
 	}

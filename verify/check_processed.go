@@ -15,8 +15,8 @@ func checkProcessed(o *order, l *look, f *findings) {
 			f.count.Foreign++
 		}
 		for _, s := range flow[r.Kind].consumers {
-			if !l.has(s) || !leavesTrace(s, r) || !r.Readable && r.Stamp < l.at[s]-lettersKept.Microseconds() {
-				continue // of one that nobody can read nothing is left when its letter has gone
+			if !l.has(s) || !leavesTrace(s, r) || l.tooOld(s, r) {
+				continue
 			}
 			done := l.done(s, r)
 			if done {

@@ -216,7 +216,7 @@ var damages = []damage{
 	}, i7, "it was never committed"},
 	{"the outbox has more than the row counts", func(w *world) {
 		r := *w.paid.event(shippingStatus, parcelDelivered)
-		r.ID, r.Row, r.Version, r.Status = anyID(), 17, 4, "LOST"
+		r.ID, r.Row, r.Version, r.Status, r.Stamp = anyID(), 17, 4, "LOST", now
 		w.paid.Unsent = []record{r}
 	}, i7, "version 4 is in the outbox"},
 	{"a service says what is another's", func(w *world) {

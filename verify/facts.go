@@ -215,6 +215,8 @@ type wait struct {
 	Service service
 	Step    string
 	Attempt int64
+	// Due is when it is to be done, or done again.
+	Due int64
 }
 
 // Code codes the fields.
@@ -222,6 +224,7 @@ func (w *wait) Code(c *spill.Coder) {
 	spill.Number(c, &w.Service)
 	c.Name(&w.Step)
 	spill.Number(c, &w.Attempt)
+	spill.Number(c, &w.Due)
 }
 
 // account is what the simulated provider's book says.

@@ -51,6 +51,8 @@ type findings struct {
 // finding is what was found about one invariant.
 type finding struct {
 	checked, violations int64
+	// passing are those of the violations that may pass by themselves.
+	passing int64
 	// skipped could not be checked, because what it would have to be compared with is gone.
 	skipped  int64
 	examples []Violation
@@ -95,6 +97,12 @@ func (f *findings) wrong(invariant string, o *order, records []string, format st
 	if len(on.examples) < f.most {
 		on.examples = append(on.examples, Violation{invariant, of, fmt.Sprintf(format, args...), records})
 	}
+}
+
+// passing notes a violation that will be none any more when a system that stood still has caught up.
+func (f *findings) passing(invariant string, o *order, records []string, format string, args ...any) {
+	f.of(invariant).passing++
+	f.wrong(invariant, o, records, format, args...)
 }
 
 // listed notes an order that has a reason not to have ended.

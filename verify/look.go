@@ -63,8 +63,22 @@ func (l *look) firstIsFirst(r *record) bool {
 	return gone == 0 || r.At > gone+slack
 }
 
+// tooOld is for a message that nobody can read: when its letter has gone, a service has nothing left of it.
+func (l *look) tooOld(s service, r *record) bool {
+	return !r.Readable && r.Stamp < l.at[s]-lettersKept.Microseconds()
+}
+
 // done tells whether a service said, before its rows were read, that it was done with a record.
 func (l *look) done(s service, r *record) bool { return r.Offset < l.committed[s][r.Kind][r.Partition] }
+
+// late is for how long something has been a service's turn, if that is longer than there is patience for; else 0. The
+// clock is its database's; where that was not read, nothing is late.
+func (l *look) late(s service, due int64) time.Duration {
+	if !l.has(s) || l.at[s]-due <= l.patience {
+		return 0
+	}
+	return time.Duration(l.at[s]-due) * time.Microsecond
+}
 
 // hears tells whether a service hears an event.
 func hears(s service, k kind) bool { return slices.Contains(flow[k].consumers, s) }

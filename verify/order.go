@@ -31,6 +31,7 @@ type order struct {
 	heard  [services]map[id]bool
 	twice  [services][]id // causes that a row has processed more than once
 	quiet  bool
+	stands bool // something has been somebody's turn for too long
 }
 
 // pair is a record and one that came with the same id before it.

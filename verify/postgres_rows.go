@@ -92,11 +92,13 @@ func (r *reader) history(ctx context.Context) error {
 
 func (r *reader) waits(ctx context.Context) error {
 	var name, order string
-	return r.each(ctx, tableWaits, `SELECT service, order_id, step, attempt FROM `+tableWaits, func(scan func(...any) error) error {
+	var due time.Time
+	return r.each(ctx, tableWaits, `SELECT service, order_id, step, attempt, due_at FROM `+tableWaits, func(scan func(...any) error) error {
 		var f wait
-		if err := scan(&name, &order, &f.Step, &f.Attempt); err != nil {
+		if err := scan(&name, &order, &f.Step, &f.Attempt, &due); err != nil {
 			return err
 		}
+		f.Due = micros(due)
 		of, err := uuidOf(order)
 		if err != nil {
 			return err

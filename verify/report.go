@@ -28,7 +28,12 @@ type Report struct {
 	Warnings []string `json:"warnings"`
 	Bytes    int64    `json:"temporaryBytes"`
 	TookMs   int64    `json:"tookMs"`
+
+	passing int64 // of the violations: may be none when a system that stood still has caught up
 }
+
+// mayPass tells whether all violations may pass by themselves.
+func (r *Report) mayPass() bool { return r.Violations > 0 && r.passing == r.Violations }
 
 // LookedAt is a database, as it was at a moment.
 type LookedAt struct {
@@ -124,6 +129,7 @@ func (v *run) report(took time.Duration) *Report {
 			Examples: examples, Note: strings.Join(notes[p.id], "; "), Tests: p.tests,
 		})
 		r.Violations += found.violations
+		r.passing += found.passing
 	}
 	r.OK = r.Violations == 0
 	for _, s := range v.snapshots {

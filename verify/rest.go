@@ -11,7 +11,8 @@ const restPause = 500 * time.Millisecond
 // RunAtRest looks until the system is at rest, for so long at most, and reports the last look: with
 // Options.AtRest, whatever opts say of it. After a demo, or a fault, nobody knows when the last notice has gone out.
 //
-// A violation that a look without AtRest finds is one for ever: then it does not wait any longer.
+// A violation that a look without AtRest finds is one for ever, unless it is that something has stood still for too long: then it does
+// not wait any longer.
 func RunAtRest(ctx context.Context, opts Options, within time.Duration) (*Report, error) {
 	return untilRest(ctx, within, func(atRest bool) (*Report, error) {
 		opts.AtRest = atRest
@@ -41,7 +42,7 @@ func untilRest(ctx context.Context, within time.Duration, look func(atRest bool)
 		if err != nil {
 			return nil, err
 		}
-		if !goesOn.OK {
+		if !goesOn.OK && !goesOn.mayPass() {
 			return look(true)
 		}
 		select {

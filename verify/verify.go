@@ -52,7 +52,7 @@ type Options struct {
 	// AtRest says that nothing is going on any more: then what is on its way is a violation.
 	AtRest bool
 	// Patience is how long an order may go on before it must have a reason: ORDER_DEADLINE and what it
-	// takes to fire. 0: DefaultPatience.
+	// takes to fire. So long, too, a call may be due, an event be unpublished or unheard. 0: DefaultPatience.
 	Patience time.Duration
 	// OutboxCap is at how many rows of the outbox no more orders are taken; 0: not looked at.
 	OutboxCap int
@@ -321,7 +321,7 @@ func checkOrder(o *order, l *look, s *sums, f *findings) {
 		f.count.Orders++
 	}
 	for _, check := range []func(*order, *look, *findings){
-		checkAccepted, checkOnce, checkVersions, checkEndings, checkPublished, checkProcessed, checkHeard, checkLetters, checkCorrelation, checkRow, checkHistory,
+		checkAccepted, checkOnce, checkVersions, checkStandstill, checkEndings, checkPublished, checkProcessed, checkHeard, checkLetters, checkCorrelation, checkRow, checkHistory,
 	} {
 		check(o, l, f)
 	}

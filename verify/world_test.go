@@ -263,7 +263,7 @@ func (s *story) putAside(of service, r *record, status string) {
 // waits makes a row wait for something.
 func (s *story) waits(of service, step string) {
 	s.row(of).Waiting = append(s.row(of).Waiting, step)
-	s.Waits = append(s.Waits, wait{of, step, 1})
+	s.Waits = append(s.Waits, wait{of, step, 1, now + second})
 }
 
 // begin is an order that nobody has heard of yet.

@@ -61,7 +61,7 @@ each order, and little memory. While it reads, the databases keep old versions o
 	cmd.Flags().BoolVar(&flags.options.AtRest, "at-rest", false, "nothing is going on any more: what is on its way is a violation")
 	cmd.Flags().DurationVar(&flags.wait, "wait", 0, "with --at-rest: how long to wait until nothing is going on")
 	cmd.Flags().StringVar(&flags.accepted, "accepted", "", "a file with the ids of orders that clients were told are accepted, one a line; - is standard input")
-	cmd.Flags().DurationVar(&flags.patience, "patience", 0, "how long an order may go on without a reason (default: ORDER_DEADLINE, PAYMENT_DEADLINE and a minute)")
+	cmd.Flags().DurationVar(&flags.patience, "patience", 0, "how long an order may go on without a reason, and what is on its way may take (default: ORDER_DEADLINE, PAYMENT_DEADLINE and a minute)")
 	cmd.Flags().IntVar(&flags.options.Examples, "examples", verify.DefaultExamples, "how many violations of each kind to describe; all are counted")
 	cmd.Flags().StringVar(&flags.options.Dir, "temp-dir", "", "where to keep temporary files (default: TMPDIR)")
 	output := addOutput(cmd, "table", "json")
