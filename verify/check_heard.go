@@ -5,7 +5,7 @@ import "time"
 // checkHeard is what a row tells of the messages behind it. It lists what it has processed in the order in which it
 // did, so no later event of a topic may stand before an earlier one (I5; I9, where a dead letter was about). And
 // nobody can have processed an event that never reached Kafka (I7).
-func checkHeard(o *order, l *look, f *findings) {
+func checkHeard(o *order, l *look, sum *sums, f *findings) {
 	if !l.log {
 		return
 	}
@@ -14,7 +14,7 @@ func checkHeard(o *order, l *look, f *findings) {
 		if !l.has(s) || r == nil || r.Unreadable != "" {
 			continue
 		}
-		o.heardNothingElse(s, r, l, f)
+		o.heardNothingElse(s, r, l, sum, f)
 		if !o.meddled(s) { // somebody else decided about the order
 			o.heardInOrder(s, r, l, f)
 		}
@@ -52,11 +52,16 @@ func (o *order) heardInOrder(s service, r *row, l *look, f *findings) {
 }
 
 // heardNothingElse: an event's id tells when it was made, so an event that retention has taken is none that
-// never was. Ids of another kind are those of answers, and of strangers.
-func (o *order) heardNothingElse(s service, r *row, l *look, f *findings) {
+// never was; those are counted. Ids of another kind are those of answers, and of strangers.
+func (o *order) heardNothingElse(s service, r *row, l *look, sum *sums, f *findings) {
 	for _, cause := range r.Processed {
 		at, ok := cause.madeAt()
-		if !ok || o.lookup[cause] != nil || o.letterAt(s, cause) != nil || at <= l.lastGone()+slack {
+		if !ok || o.lookup[cause] != nil || o.letterAt(s, cause) != nil {
+			continue
+		}
+		if l.mayBeGone(s, hears, o.ID, at) {
+			f.skipped(i7, 1)
+			sum.unknown[s]++
 			continue
 		}
 		f.wrong(i7, o, nil, "%s has processed event %s, which is neither in the log nor in an outbox", s, cause)
@@ -73,14 +78,4 @@ func (i id) madeAt() (at int64, ok bool) {
 		at = at<<byteBits | int64(b)
 	}
 	return at * int64(time.Millisecond/time.Microsecond), true
-}
-
-// lastGone is the time of the latest event that may have been removed from the log; 0 if all are there.
-func (l *look) lastGone() (at int64) {
-	for _, partitions := range l.gone {
-		for _, one := range partitions {
-			at = max(at, one)
-		}
-	}
-	return at
 }

@@ -70,7 +70,7 @@ func (o *order) checkCopy(one *letter, l *look, f *findings) {
 	if one.Status != letterNew || !l.log {
 		return
 	}
-	if gone := l.lettersGone[one.Service]; gone != 0 && one.Recorded <= gone+slack {
+	if l.copyMayBeGone(o.ID, one) {
 		f.skipped(i9, 1)
 		return
 	}

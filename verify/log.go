@@ -44,6 +44,17 @@ type part struct {
 	next       int64 // the offset to be read next
 	// gone is the time before which events may have been removed, in microseconds; 0: all are there.
 	gone int64
+	// removed is how many records may have been, at the most: as many as there are offsets without one.
+	removed int64
+}
+
+// skip goes on to a record that was read, and notes whether others before it are gone.
+func (p *part) skip(to, stamp int64) {
+	if to > p.next || p.next == p.start && p.start > 0 {
+		p.gone = max(p.gone, stamp)
+	}
+	p.removed += to - p.next
+	p.next = to
 }
 
 func openLog(options []kgo.Opt) (*eventLog, error) {
@@ -206,7 +217,7 @@ func (l *eventLog) noteEnds(ctx context.Context) error {
 			if l.parts[end.Topic] == nil {
 				l.parts[end.Topic] = map[int32]*part{}
 			}
-			l.parts[end.Topic][end.Partition] = &part{start: start.Offset, end: end.Offset, next: start.Offset}
+			l.parts[end.Topic][end.Partition] = &part{start: start.Offset, end: end.Offset, next: start.Offset, removed: start.Offset}
 		})
 		return nil
 	})

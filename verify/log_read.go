@@ -65,11 +65,11 @@ func (l *eventLog) read(ctx context.Context, out *spill.Writer, count func(n int
 				return
 			}
 			for _, r := range f.Records {
+				p.skip(min(r.Offset, p.end), r.Timestamp.UnixMicro())
 				if r.Offset >= p.end {
-					p.next = p.end
 					break
 				}
-				p.took(r)
+				p.next++
 				if r.Attrs.IsControl() {
 					continue
 				}
@@ -109,14 +109,6 @@ func poll(ctx context.Context, client *kgo.Client) (kgo.Fetches, error) {
 			return fetches, nil
 		}
 	}
-}
-
-// took notes that a record was read, and whether others before it are gone.
-func (p *part) took(r *kgo.Record) {
-	if r.Offset > p.next || p.next == p.start && p.start > 0 {
-		p.gone = max(p.gone, r.Timestamp.UnixMicro())
-	}
-	p.next = r.Offset + 1
 }
 
 // keep puts a record where its order's other facts are.

@@ -17,10 +17,13 @@ type look struct {
 	starts [kinds]map[int32]int64
 	// committed is how far each service said it was, before its rows were read.
 	committed [services][kinds]map[int32]int64
-	// gone is the time before which events may have been removed from a partition; 0: none.
-	gone [kinds]map[int32]int64
-	// lettersGone is the same of the letters' topics, all partitions together.
-	lettersGone [services]int64
+	// gone is the time before which events may have been removed from a partition; 0: none. removed is how many they
+	// are at the most, of all partitions.
+	gone    [kinds]map[int32]int64
+	removed [kinds]int64
+	// letterPartitions and lettersGone are the same of the letters' topics.
+	letterPartitions [services]int32
+	lettersGone      [services]map[int32]int64
 	// provider tells whether the simulated provider's book was read.
 	provider bool
 	// atRest: whoever asked says that nothing is going on any more.
@@ -40,21 +43,48 @@ func (l *look) has(s service) bool { return s < services && l.at[s] != 0 }
 // the row was read.
 func (l *look) afterwards(s service, at int64) bool { return !l.atRest && at > l.at[s]-slack }
 
-// complete tells whether all events that a publisher has ever said of an order that began then must
-// still be in the log.
-func (l *look) complete(s service, key id, since int64) bool {
-	if !l.log {
-		return false
-	}
-	for k, line := range flow {
-		if line.publisher != s || l.partitions[k] == 0 {
+// says and hears tell which kinds of events a service does.
+func says(s service, k kind) bool  { return flow[k].publisher == s }
+func hears(s service, k kind) bool { return slices.Contains(flow[k].consumers, s) }
+
+// mayBeGone tells whether an event of an order, of some kind that a service says, or hears, and not older than since, may have
+// been removed. An order's events lie in one partition of each topic; what is gone from the others is no excuse.
+func (l *look) mayBeGone(s service, does func(service, kind) bool, of id, since int64) bool {
+	for k := range kinds {
+		if !does(s, k) || l.partitions[k] == 0 {
 			continue
 		}
-		if gone := l.gone[k][partitionOf([]byte(key.String()), l.partitions[k])]; gone != 0 && since <= gone+slack {
-			return false
+		if gone := l.gone[k][partitionOf([]byte(of.String()), l.partitions[k])]; gone != 0 && since <= gone+slack {
+			return true
 		}
 	}
-	return true
+	return false
+}
+
+// mayHaveLost is how many records may have been removed, at the most, of the kinds that a service says, or hears.
+func (l *look) mayHaveLost(s service, does func(service, kind) bool) (n int64) {
+	for k := range kinds {
+		if does(s, k) {
+			n += l.removed[k]
+		}
+	}
+	return n
+}
+
+// copyMayBeGone tells whether a letter's copy may have been removed from the letters' topic. It has the key of the message, which,
+// where that is about the order, is the order's id.
+func (l *look) copyMayBeGone(of id, one *letter) bool {
+	partitions := l.lettersGone[one.Service]
+	if n := l.letterPartitions[one.Service]; one.Ordered && n > 0 {
+		gone := partitions[partitionOf([]byte(of.String()), n)]
+		return gone != 0 && one.Recorded <= gone+slack
+	}
+	for _, gone := range partitions {
+		if one.Recorded <= gone+slack {
+			return true
+		}
+	}
+	return false
 }
 
 // firstIsFirst tells whether a record's first occurrence in its partition must still be there.
@@ -79,6 +109,3 @@ func (l *look) late(s service, due int64) time.Duration {
 	}
 	return time.Duration(l.at[s]-due) * time.Microsecond
 }
-
-// hears tells whether a service hears an event.
-func hears(s service, k kind) bool { return slices.Contains(flow[k].consumers, s) }

@@ -105,6 +105,7 @@ func (v *run) report(took time.Duration) *Report {
 		i12: {checkBacklog(&v.look, v.sums, int64(v.OutboxCap), v.findings)},
 	}
 	checkRemoved(&v.look, v.sums, v.findings)
+	checkMissing(&v.look, v.sums, v.findings)
 	checkStock(&v.look, v.sums, v.findings)
 	checkOutbox(&v.look, v.sums, v.findings)
 	checkSums(&v.look, v.sums, v.findings)

@@ -14,6 +14,9 @@ type sums struct {
 	provider bool
 	// worked is when the first of each service's rows that show a processed message was made; 0: there is none.
 	worked [services]int64
+	// missing are events that a service's rows count, and that are nowhere, but may have been removed from the log; unknown are
+	// those that they have processed.
+	missing, unknown [services]int64
 	// levels are the articles' stock, restocked what it was after the last restock in the ledger.
 	levels, restocked map[string]level
 	// held and sold are the pieces that reservations say, by article.

@@ -40,7 +40,7 @@ var numbered uint64
 
 func anyID() (i id) {
 	numbered++
-	binary.BigEndian.PutUint64(i[:], 0x0199_c0de_0000_7000+numbered)
+	binary.BigEndian.PutUint64(i[:], 0x0199_c0de_0000_7000+numbered%0x1000) // in the random part, not in the version
 	binary.BigEndian.PutUint64(i[8:], 0x8000_0000_0000_0000+numbered)
 	return i
 }
@@ -80,6 +80,7 @@ func (w *world) check() *findings {
 	checkMoneySums(w.sums, f)
 	checkBacklog(&w.look, w.sums, 100, f)
 	checkRemoved(&w.look, w.sums, f)
+	checkMissing(&w.look, w.sums, f)
 	checkStock(&w.look, w.sums, f)
 	checkOutbox(&w.look, w.sums, f)
 	checkSums(&w.look, w.sums, f)
