@@ -16,7 +16,11 @@ func checkAnalysed(o *order, l *look, s *sums, f *findings) {
 		return
 	}
 	r.Analysed.contribute(s.contributed)
-	if !l.log || o.meddled(analytics) || o.foreign() && o.ambiguous() {
+	if !l.log {
+		return
+	}
+	if o.meddled(analytics) || o.foreign(analytics) && o.ambiguous() {
+		f.exempt(i13)
 		return
 	}
 	var want analysed

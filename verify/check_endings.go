@@ -104,6 +104,9 @@ func (o *order) reasons(l *look) (list []string) {
 // hasSettled compares what a quiet order has come to with what the services have. The others may still
 // have something on its way.
 func (o *order) hasSettled(f *findings) {
+	if status := o.Rows[orders].Order.Status; (status == statusDelivered || status == statusCancelled) && o.exempt(core...) {
+		f.exempt(i6)
+	}
 	if !o.quiet {
 		return
 	}

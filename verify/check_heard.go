@@ -15,9 +15,11 @@ func checkHeard(o *order, l *look, sum *sums, f *findings) {
 			continue
 		}
 		o.heardNothingElse(s, r, l, sum, f)
-		if !o.meddled(s) { // somebody else decided about the order
-			o.heardInOrder(s, r, l, f)
+		if o.meddled(s) { // somebody else decided about the order
+			f.exempt(i5)
+			continue
 		}
+		o.heardInOrder(s, r, l, f)
 	}
 }
 

@@ -25,7 +25,11 @@ func checkReservation(o *order, l *look, s *sums, f *findings) {
 			into[i.SKU] += i.Quantity
 		}
 	}
-	if !o.placed() || o.foreign() || o.meddled() {
+	if !o.placed() {
+		return
+	}
+	if o.foreign(core...) || o.meddled(inventory) {
+		f.exempt(i4)
 		return
 	}
 	if ordered := o.Rows[orders].Order.Items; !maps.Equal(pieces(ordered), pieces(r.Stock.Items)) {

@@ -351,19 +351,6 @@ var damages = []damage{
 	{"an entry that nobody can read", func(w *world) { w.paid.History[1].Fact.Unreadable = "cut" }, ih, "is not readable: cut"},
 }
 
-// level changes the stock of mugs.
-func (w *world) level(change func(*level)) {
-	l := w.sums.levels[mug]
-	change(&l)
-	w.sums.levels[mug] = l
-}
-
-// restock makes the ledger say what the stock does.
-func (w *world) restock() {
-	l := w.sums.levels[mug]
-	w.sums.restocked[mug] = level{Initial: l.Initial, Restocked: l.Restocked}
-}
-
 // Each damage is found, named with its order, and nothing else is.
 func TestEachDamageIsFoundAndNothingElse(t *testing.T) {
 	for _, d := range damages {

@@ -54,7 +54,9 @@ type finding struct {
 	// passing are those of the violations that may pass by themselves.
 	passing int64
 	// skipped could not be checked, because what it would have to be compared with is gone.
-	skipped  int64
+	skipped int64
+	// exempt was not judged, because others than the services had a word in it.
+	exempt   int64
 	examples []Violation
 }
 
@@ -85,6 +87,9 @@ func (f *findings) checked(invariant string, n int64) { f.of(invariant).checked 
 
 // skipped counts n things that could not be.
 func (f *findings) skipped(invariant string, n int64) { f.of(invariant).skipped += n }
+
+// exempt counts one that is not judged.
+func (f *findings) exempt(invariant string) { f.of(invariant).exempt++ }
 
 // wrong notes a violation of an order.
 func (f *findings) wrong(invariant string, o *order, records []string, format string, args ...any) {

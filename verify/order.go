@@ -139,18 +139,28 @@ func (o *order) placed() bool {
 	return r != nil && r.Unreadable == "" && r.Order.Status != ""
 }
 
-// foreign tells whether others than our services had a word in it, or a person: what it then
-// comes to is theirs to judge.
-func (o *order) foreign() bool {
-	return slices.ContainsFunc(o.events, func(r *record) bool { return !r.ours() })
-}
+// everyone are the services.
+var everyone = []service{orders, payments, inventory, shipping, notification, analytics}
 
-// meddled tells whether somebody decided about a message of it at one of the services: gave it up, or changed it.
-func (o *order) meddled(list ...service) bool {
-	return slices.ContainsFunc(o.Letters, func(l letter) bool {
-		return (l.Touched || l.Status == letterDropped) && (len(list) == 0 || slices.Contains(list, l.Service))
+// foreign tells whether others than our services have told something to one of these: what it then comes to is theirs to judge. What
+// a service does not hear, or cannot read and has not been made to take, changes nothing there.
+func (o *order) foreign(list ...service) bool {
+	return slices.ContainsFunc(o.events, func(r *record) bool {
+		return !r.ours() && slices.ContainsFunc(list, func(s service) bool {
+			return o.heard[s][r.ID] || hears(s, r.Kind) && r.Readable && leavesTrace(s, r)
+		})
 	})
 }
+
+// meddled tells whether somebody decided about a message of it at one of these services: gave it up, or changed it.
+func (o *order) meddled(list ...service) bool {
+	return slices.ContainsFunc(o.Letters, func(l letter) bool {
+		return (l.Touched || l.Status == letterDropped) && slices.Contains(list, l.Service)
+	})
+}
+
+// exempt tells whether others have decided, with a record of theirs or about a letter, what these services did.
+func (o *order) exempt(list ...service) bool { return o.foreign(list...) || o.meddled(list...) }
 
 // letterAt is the letter that a service has about a message; nil if there is none.
 func (o *order) letterAt(s service, message id) *letter {
@@ -175,7 +185,7 @@ var core = []service{orders, payments, inventory, shipping}
 // its snapshot either said so, and then the log has a later record than the row counts; or it
 // waited for something, or did nothing that concerns the others.
 func (o *order) isQuiet(l *look) bool {
-	if !l.log || o.foreign() || o.meddled() || len(o.Unsent) > 0 {
+	if !l.log || o.exempt(core...) || len(o.Unsent) > 0 {
 		return false
 	}
 	for _, s := range core {
@@ -187,6 +197,9 @@ func (o *order) isQuiet(l *look) bool {
 		}
 	}
 	for _, r := range o.events {
+		if !r.ours() {
+			continue // a stranger's, and no concern of the core's
+		}
 		if r.Source >= services || r.Version > o.said(r.Source) {
 			return false
 		}
@@ -196,7 +209,15 @@ func (o *order) isQuiet(l *look) bool {
 			}
 		}
 	}
-	return !slices.ContainsFunc(o.Letters, func(l letter) bool { return l.open() && slices.Contains(core, l.Service) })
+	return !slices.ContainsFunc(o.Letters, func(l letter) bool {
+		return l.open() && slices.Contains(core, l.Service) && !o.nobodyReads(&l)
+	})
+}
+
+// nobodyReads tells whether a letter is about a stranger's record that no service can read: it stays one, and changes nothing.
+func (o *order) nobodyReads(l *letter) bool {
+	r := o.lookup[l.Message]
+	return r != nil && !r.ours() && !r.Readable
 }
 
 // since is the earliest time at which anything is known of the order; 0 if its rows are unknown.

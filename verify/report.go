@@ -55,10 +55,12 @@ type Invariant struct {
 	ID      string `json:"id"`
 	Promise string `json:"promise"`
 	// Checked things there were, Of what they are. Skipped ones could not be checked any more.
-	Checked    int64  `json:"checked"`
-	Of         string `json:"of"`
-	Skipped    int64  `json:"skipped"`
-	Violations int64  `json:"violations"`
+	Checked int64  `json:"checked"`
+	Of      string `json:"of"`
+	Skipped int64  `json:"skipped"`
+	// Exempt ones are not judged, because strangers or people had a word in them.
+	Exempt     int64 `json:"exempt"`
+	Violations int64 `json:"violations"`
 	// Examples are the first of them.
 	Examples []Violation `json:"examples"`
 	// Note says what else is worth knowing; for what data cannot tell, what shows it.
@@ -126,7 +128,7 @@ func (v *run) report(took time.Duration) *Report {
 			examples = []Violation{}
 		}
 		r.Invariants = append(r.Invariants, Invariant{
-			ID: p.id, Promise: p.text, Checked: found.checked, Of: p.of, Skipped: found.skipped, Violations: found.violations,
+			ID: p.id, Promise: p.text, Checked: found.checked, Of: p.of, Skipped: found.skipped, Exempt: found.exempt, Violations: found.violations,
 			Examples: examples, Note: strings.Join(notes[p.id], "; "), Tests: p.tests,
 		})
 		r.Violations += found.violations

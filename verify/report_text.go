@@ -24,6 +24,9 @@ func (r *Report) WriteText(w io.Writer) error {
 		if i.Skipped > 0 {
 			note = strings.TrimPrefix(note+"; "+grouped(i.Skipped)+" not checked, their events are gone", "; ")
 		}
+		if i.Exempt > 0 {
+			note = strings.TrimPrefix(note+"; "+grouped(i.Exempt)+" not judged, others decided about them", "; ")
+		}
 		if i.Of == "" {
 			note += ": " + strings.Join(i.Tests, ", ")
 		}

@@ -298,3 +298,16 @@ func (s *story) forget(r *record) {
 func (s *story) unhear(of service, r *record) {
 	s.row(of).Processed = slices.DeleteFunc(s.row(of).Processed, func(i id) bool { return i == r.ID })
 }
+
+// level changes the stock of mugs.
+func (w *world) level(change func(*level)) {
+	l := w.sums.levels[mug]
+	change(&l)
+	w.sums.levels[mug] = l
+}
+
+// restock makes the ledger say what the stock does.
+func (w *world) restock() {
+	l := w.sums.levels[mug]
+	w.sums.restocked[mug] = level{Initial: l.Initial, Restocked: l.Restocked}
+}
