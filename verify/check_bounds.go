@@ -21,21 +21,24 @@ func checkRow(o *order, _ *look, f *findings) {
 	}
 }
 
-// checkBacklog is the other part: the outbox is bounded. A little more than the limit is nothing wrong:
+// checkBacklog is the other part: each database's outbox is bounded. A little more than the limit is nothing wrong:
 // running orders go on while no new ones are taken.
-func checkBacklog(l *look, s *sums, limit int64, f *findings) (note string) {
-	f.checked(i12, 1)
+func checkBacklog(s *sums, limit int64, f *findings) (note string) {
 	const room = 2 // what running orders may still say
-	if limit > 0 && s.unsent > room*limit {
-		f.wrong(i12, nil, nil, "the outbox has %d rows; at %d no more orders may be taken", s.unsent, limit)
-	}
-	note = fmt.Sprintf("%d events in the outbox", s.unsent)
-	if s.unsent > 0 {
-		newest := int64(0)
-		for _, at := range l.at {
-			newest = max(newest, at)
+	oldest := int64(0)
+	for i := range s.backlogs {
+		b := &s.backlogs[i]
+		f.checked(i12, 1)
+		if limit > 0 && b.rows > room*limit {
+			f.wrong(i12, nil, nil, "the outbox of database %s has %d rows; at %d no more orders may be taken", b.database, b.rows, limit)
 		}
-		note += fmt.Sprintf(", the oldest %s old", (time.Duration(newest-s.unsentSince) * time.Microsecond).Round(time.Millisecond))
+		if b.rows > 0 {
+			oldest = max(oldest, b.at-b.since)
+		}
+	}
+	note = fmt.Sprintf("%d events in the outbox", s.unsent())
+	if s.unsent() > 0 {
+		note += fmt.Sprintf(", the oldest %s old", (time.Duration(oldest) * time.Microsecond).Round(time.Millisecond))
 	}
 	return note
 }

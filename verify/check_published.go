@@ -80,11 +80,15 @@ func (o *order) sayMore(r *record, l *look, f *findings) {
 
 // checkOutbox is the rest of I7: at rest nothing waits, and nothing ever is unreadable.
 func checkOutbox(l *look, s *sums, f *findings) {
-	f.count.Outbox = s.unsent
-	for _, row := range s.garbled {
-		f.wrong(i7, nil, []string{row}, "nobody can publish it")
+	f.count.Outbox = s.unsent()
+	for i := range s.backlogs {
+		b := &s.backlogs[i]
+		for _, row := range b.examples {
+			f.wrong(i7, nil, []string{row}, "nobody can publish it")
+		}
+		f.of(i7).violations += b.garbled - int64(len(b.examples))
 	}
-	if l.atRest && s.unsent > 0 {
-		f.wrong(i7, nil, nil, "%d events wait in the outbox of a system that is said to be at rest", s.unsent)
+	if l.atRest && s.unsent() > 0 {
+		f.wrong(i7, nil, nil, "%d events wait in the outbox of a system that is said to be at rest", s.unsent())
 	}
 }

@@ -224,7 +224,10 @@ var damages = []damage{
 		r.ID, r.Offset, r.Source, r.Version = anyID(), r.Offset+1, shipping, 9
 		w.paid.Log = append(w.paid.Log, r)
 	}, i7, "which only notification may say"},
-	{"an outbox row that nobody can read", func(w *world) { w.sums.unreadable(12, "cut") }, i7, "nobody can publish it"},
+	{"an outbox row that nobody can read", func(w *world) {
+		w.sums.backlogs = make([]backlog, 1)
+		w.sums.backlogs[0].unreadable(12, "cut")
+	}, i7, "nobody can publish it"},
 
 	{"an offset was committed too early", func(w *world) { w.paid.unhear(inventory, w.paid.event(inventoryUpdate)) }, i8, "inventory has committed the offset behind this InventoryUpdate"},
 	{"a message was neither handled nor lettered", func(w *world) {
@@ -297,7 +300,9 @@ var damages = []damage{
 	{"a letter has another", func(w *world) { w.parked.Letters[0].Correlation = "another" }, i11, "a letter has"},
 
 	{"a row remembers too much", func(w *world) { w.paid.row(orders).Commands = 257 }, i12, "remembers 257"},
-	{"the outbox is too full", func(w *world) { w.sums.unsent = 201 }, i12, "the outbox has 201 rows"},
+	{"the outbox is too full", func(w *world) {
+		w.sums.backlogs = []backlog{{database: "shop", rows: 200}, {database: "stock", rows: 201}}
+	}, i12, "the outbox of database stock has 201 rows"},
 
 	{"analytics counted an order twice", func(w *world) { w.sums.stored.plus(sumKey{allTime, sumPlaced, ""}, 1) }, i13, `"placed"  in all: analytics says 4, the orders add up to 3`},
 	{"a minute is wrong", func(w *world) {

@@ -105,7 +105,7 @@ func TestAtRestNothingIsOnItsWay(t *testing.T) {
 			r := *w.paid.event(notificationSent, "placed")
 			r.Row = 5
 			w.paid.Unsent = []record{r}
-			w.sums.outbox(now)
+			w.sums.backlogs = []backlog{{rows: 1, since: now}}
 		}, []string{i7}},
 		"an event is newer than its row": {func(w *world) {
 			w.begun.order = &order{}

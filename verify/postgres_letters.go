@@ -86,14 +86,16 @@ func (r *reader) outbox(ctx context.Context) error {
 	var key, payload, headers sql.RawBytes
 	var created time.Time
 	query := `SELECT id, service, topic, key, payload, headers, created_at FROM ` + tableOutbox
+	found := backlog{database: r.name, at: r.at}
+	defer func() { r.sums.backlogs = append(r.sums.backlogs, found) }()
 	return r.each(ctx, tableOutbox, query, func(scan func(...any) error) error {
 		if err := scan(&number, &name, &topic, &key, &payload, &headers, &created); err != nil {
 			return err
 		}
-		r.sums.outbox(micros(created))
+		found.row(micros(created))
 		list, err := outboxHeaders(headers)
 		if err != nil {
-			r.sums.unreadable(number, oneLine(err.Error()))
+			found.unreadable(number, oneLine(err.Error()))
 			return nil
 		}
 		f := fetched{topic: topic, row: number, key: key, value: payload, headers: list, stamp: micros(created)}

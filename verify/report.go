@@ -104,7 +104,7 @@ var promises = []promise{
 func (v *run) report(took time.Duration) *Report {
 	notes := map[string][]string{
 		i3:  checkMoneySums(v.sums, v.findings),
-		i12: {checkBacklog(&v.look, v.sums, int64(v.OutboxCap), v.findings)},
+		i12: {checkBacklog(v.sums, int64(v.OutboxCap), v.findings)},
 	}
 	checkRemoved(&v.look, v.sums, v.findings)
 	checkMissing(&v.look, v.sums, v.findings)

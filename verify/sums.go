@@ -25,10 +25,8 @@ type sums struct {
 	stored, contributed tally
 	// money is by currency.
 	money map[string]*moneySum
-	// unsent is how many rows the outbox has, unsentSince when the oldest was written.
-	unsent, unsentSince int64
-	// garbled are outbox rows that nobody can read.
-	garbled []string
+	// backlogs are the databases' outboxes.
+	backlogs []backlog
 }
 
 // level is an article's stock.
@@ -63,15 +61,12 @@ func (s *sums) worksSince(of service, at int64) {
 	}
 }
 
-// outbox counts a row that was written then.
-func (s *sums) outbox(at int64) {
-	if s.unsent++; s.unsent == 1 || at < s.unsentSince {
-		s.unsentSince = at
+// unsent is how many rows all outboxes have.
+func (s *sums) unsent() (n int64) {
+	for i := range s.backlogs {
+		n += s.backlogs[i].rows
 	}
-}
-
-func (s *sums) unreadable(row int64, why string) {
-	s.garbled = append(s.garbled, fmt.Sprintf("outbox row %d: %s", row, why))
+	return n
 }
 
 // add takes what another database had. No two have the same article or sum.
@@ -85,13 +80,7 @@ func (s *sums) add(other *sums) {
 	maps.Copy(s.levels, other.levels)
 	maps.Copy(s.restocked, other.restocked)
 	maps.Copy(s.stored, other.stored)
-	if other.unsent > 0 {
-		if s.unsent == 0 || other.unsentSince < s.unsentSince {
-			s.unsentSince = other.unsentSince
-		}
-		s.unsent += other.unsent
-	}
-	s.garbled = append(s.garbled, other.garbled...)
+	s.backlogs = append(s.backlogs, other.backlogs...)
 }
 
 // sumKey names one of analytics' sums.

@@ -165,7 +165,7 @@ func (v *run) read(ctx context.Context) (err error) {
 	}
 	defer func() {
 		for _, s := range v.snapshots {
-			_ = s.end() // it was read, or there is an error already
+			_ = s.end() // there is an error already, unless it was read, and has ended
 		}
 	}()
 	for _, db := range v.Databases {
@@ -226,7 +226,10 @@ func (v *run) stream(ctx context.Context) error {
 			v.rows.Add(n)
 			v.progress()
 		}}
-		start(func() error { return r.all(ctx) })
+		start(func() error {
+			defer func() { _ = s.end() }() // the server need not keep old rows until the log is read, too
+			return r.all(ctx)
+		})
 	}
 	if v.log != nil {
 		start(func() error {

@@ -78,7 +78,7 @@ func (w *world) check() *findings {
 		checkOrder(s.order, &w.look, w.sums, f)
 	}
 	checkMoneySums(w.sums, f)
-	checkBacklog(&w.look, w.sums, 100, f)
+	checkBacklog(w.sums, 100, f)
 	checkRemoved(&w.look, w.sums, f)
 	checkMissing(&w.look, w.sums, f)
 	checkStock(&w.look, w.sums, f)

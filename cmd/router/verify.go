@@ -51,7 +51,8 @@ Where to look: the settings of serve, or the router that runs on this machine. W
 databases instead; a system that is split has several, and all of them are needed.
 
 Exit code 1 if there is a violation, or if it could not look. It takes some 6 KB of temporary disk space for
-each order, and little memory. While it reads, the databases keep old versions of rows.`,
+each order, and little memory, but for the ids of --accepted, which it keeps. While it reads them, the databases
+keep old versions of rows.`,
 		Example: `  router verify
   router demo && router verify --at-rest --wait 30s
   router verify --output json | jq '.invariants[] | select(.violations > 0)'
