@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -112,11 +111,14 @@ func (e *Executor[S]) watchLag(ctx context.Context) {
 		}
 		if lag := e.horizon.note(at, oldest, err); lag != held {
 			held = lag
-			level, what := slog.LevelInfo, "deadlines may fire again soon"
-			if held {
-				level, what = slog.LevelWarn, "no deadline fires: messages are late"
+			switch {
+			case err != nil:
+				e.log.WarnContext(ctx, "no deadline fires: how late messages are cannot be told", "error", err)
+			case held:
+				e.log.WarnContext(ctx, "no deadline fires: messages are late", "oldest", oldest)
+			default:
+				e.log.InfoContext(ctx, "deadlines may fire again soon")
 			}
-			e.log.Log(ctx, level, what, "oldest", oldest, "error", err)
 		}
 		pause(ctx, e.lagEvery, nil)
 	}
