@@ -105,11 +105,11 @@ fuzz: ## run each fuzz test for FUZZTIME, one after the other; three hours and m
 
 # Without ARGS, every scenario once; chaos --help has the rest: make chaos ARGS='--random --for 30m --seed 42'.
 .PHONY: chaos
-chaos: bin/chaos ## break a running system in every way, from a seed, and have verify judge it; some forty minutes
+chaos: bin/chaos ## break a running system in every way, from a seed, and have verify judge it; some fifty minutes
 	@bin/chaos $(ARGS)
 
 .PHONY: chaos-quick
-chaos-quick: bin/chaos ## the usual faults, one of each; half a minute; a part of test
+chaos-quick: bin/chaos ## the usual faults, one of each, with the race detector; half a minute; a part of test
 	@bin/chaos --quick --seed 1 --results '' $(ARGS)
 
 .PHONY: bin/chaos

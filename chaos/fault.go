@@ -19,6 +19,12 @@ type Fault struct {
 	Shortest, Longest time.Duration
 	// Unfit tells why it cannot be had on this machine, or with this system; nil: it always can.
 	Unfit func(Kafka, Scenario) string
+	// Injected: its hits say how often it was done. Who felt it is not counted.
+	Injected bool
+	// Alone: it comes only where a scenario asks for it, and in no random run.
+	Alone bool
+	// UntilRest: it lasts until nothing is placed any more.
+	UntilRest bool
 
 	inject func(context.Context, *injection) (heal, error)
 }
@@ -31,6 +37,7 @@ type injection struct {
 	*system
 	// replica is whom it meets, where it meets one.
 	replica *replica
+	say     func(string, ...any)
 	// random is for what else has to be chosen; the same for the same seed.
 	random *rand.Rand
 }
@@ -47,8 +54,14 @@ const (
 // everything is for what needs all of it to be there.
 var everything = []string{onReplica, onPostgres, onBroker, onPostgresLine, onKafkaLine}
 
+// hidesServers tells whether routers may find no Postgres or no broker meanwhile.
+func (f Fault) hidesServers() bool {
+	return f.Name == restoredElsewhere || len(f.On) < len(everything) && // those on everything need it, and break something else
+		slices.ContainsFunc(f.On, func(on string) bool { return on != onReplica })
+}
+
 // faults is the table of all there are.
-var faults = slices.Concat(processFaults, lineFaults, requestFaults, crashFaults, refusalFaults(), databaseFaults, topicFaults)
+var faults = slices.Concat(processFaults, lineFaults, requestFaults, crashFaults, serviceCrashFaults, refusalFaults(), databaseFaults, topicFaults)
 
 // Faults lists what can be broken.
 func Faults() []Fault { return slices.Clone(faults) }

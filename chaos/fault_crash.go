@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,9 +28,41 @@ var crashFaults = []Fault{
 	dieAtRequest("die-after-offset-commit", "after offsets were noted, before the answer", wire.CutAfter, kmsg.OffsetCommit),
 }
 
+// serviceCrashFaults kill a router in a transaction of one service, each service in turn: the places of crashFaults are
+// mostly reached first by whoever writes most.
+var serviceCrashFaults = makeServiceCrashFaults()
+
+func makeServiceCrashFaults() (list []Fault) {
+	for _, table := range ordersOf {
+		service, _, _ := strings.Cut(table, ".")
+		commit := func(s wire.Statement) bool { return s.Text == "COMMIT" && writes(s.Within, table) }
+		between := func(s wire.Statement) bool {
+			return s.Text != "COMMIT" && s.Text != "ROLLBACK" && writes(s.Within, table)
+		}
+		list = append(list,
+			dieAtStatement("die-before-commit-"+service, "before a COMMIT of "+service, wire.CutBefore, commit),
+			dieAtStatement("die-after-commit-"+service, "after a COMMIT of "+service+", before anybody heard of it", wire.CutAfter, commit),
+			dieAtStatement("die-mid-batch-"+service, "in a transaction of "+service+", after its rows were written or inserted", wire.CutBefore, between))
+	}
+	for i := range list {
+		list[i].Alone, list[i].Shortest, list[i].Longest = true, shortestServiceAmbush, longestServiceAmbush
+	}
+	return list
+}
+
+// writes tells whether statements of a transaction change a service's rows.
+func writes(within []string, table string) bool {
+	return slices.ContainsFunc(within, func(text string) bool {
+		return strings.Contains(text, "INSERT INTO "+table+" ") || strings.Contains(text, "UPDATE "+table+" ")
+	})
+}
+
 // An ambush lasts until the groups, which may still wait for the dead of the last one, are at work again. Whoever dies in
-// it is started again after restartPause.
-const shortestAmbush, longestAmbush = 7 * time.Second, 10 * time.Second
+// it is started again after restartPause. Where one dies of two, the other one goes on meanwhile.
+const (
+	shortestAmbush, longestAmbush               = 7 * time.Second, 10 * time.Second
+	shortestServiceAmbush, longestServiceAmbush = 4 * time.Second, 5 * time.Second
+)
 
 // dieAtStatement kills whichever router gets there first.
 func dieAtStatement(name, where string, fate wire.Fate, matches func(wire.Statement) bool) Fault {

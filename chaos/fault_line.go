@@ -28,18 +28,19 @@ func makeLineFaults() (list []Fault) {
 			Fault{Name: "postgres-line-" + w.name, What: "a router's line to Postgres " + w.what, Heals: "fine weather", On: []string{onPostgresLine},
 				Shortest: w.shortest, Longest: w.longest,
 				inject: func(_ context.Context, i *injection) (heal, error) {
-					return under(w.weather, &i.replica.proxy.Proxy), nil
+					return i.under(w.weather, &i.replica.proxy.Proxy), nil
 				}},
 			Fault{Name: "kafka-line-" + w.name, What: "everybody's line to the broker " + w.what, Heals: "fine weather", On: []string{onKafkaLine},
 				Shortest: w.shortest, Longest: w.longest,
 				inject: func(_ context.Context, i *injection) (heal, error) {
-					return under(w.weather, &i.broker.proxy.Proxy), nil
+					return i.under(w.weather, &i.broker.proxy.Proxy), nil
 				}})
 	}
 	return list
 }
 
-func under(w wire.Weather, p *wire.Proxy) heal {
+func (i *injection) under(w wire.Weather, p *wire.Proxy) heal {
+	w.Seed = i.random.Uint64()
 	before := p.Hits()
 	p.SetWeather(w)
 	return func(context.Context) (int64, error) {

@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"errors"
+	"fmt"
 	"syscall"
 	"time"
 )
@@ -13,6 +14,9 @@ const (
 	longAbsence    = 3 * time.Second
 	shortestZombie = 8 * time.Second
 	longestZombie  = 12 * time.Second
+	// An outage is longer than every deadline of an order that it meets.
+	shortestOutage = orderDeadline + 4*time.Second
+	longestOutage  = orderDeadline + 6*time.Second
 	// churnPause is between two changes of who runs.
 	churnPause = 2 * time.Second
 )
@@ -23,7 +27,7 @@ var processFaults = []Fault{
 			killed := i.replica.kill()
 			return func(context.Context) (int64, error) { return count(killed), i.replica.start() }, nil
 		}},
-	{Name: "router-stop", What: "SIGTERM to a router, which has to end well", Heals: "it is started again", On: everything, Shortest: shortAbsence, Longest: longAbsence,
+	{Name: "router-stop", Injected: true, What: "SIGTERM to a router, which has to end well", Heals: "it is started again", On: everything, Shortest: shortAbsence, Longest: longAbsence,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			err := i.replica.stop()
 			return once(func(context.Context) error { return i.replica.start() }), err
@@ -33,46 +37,68 @@ var processFaults = []Fault{
 			killed := i.killRouters()
 			return func(context.Context) (int64, error) { return killed, i.startRouters() }, nil
 		}},
-	{Name: "router-pause", What: "SIGSTOP of a router for less than a session: what it has in hand stands still", Heals: "SIGCONT", On: []string{onReplica},
+	{Name: "router-pause", Injected: true, What: "SIGSTOP of a router for less than a session: what it has in hand stands still", Heals: "SIGCONT", On: []string{onReplica},
 		Shortest: time.Second, Longest: 4 * time.Second, inject: pauseRouter},
-	{Name: "router-zombie", What: "SIGSTOP of a router for longer than lease and session: others take over, and it wakes up as nobody", Heals: "SIGCONT",
+	{Name: "router-zombie", Injected: true, What: "SIGSTOP of a router for longer than lease and session: others take over, and it wakes up as nobody", Heals: "SIGCONT",
 		On: []string{onReplica}, Shortest: shortestZombie, Longest: longestZombie, inject: pauseRouter},
-	{Name: "rolling-restart", What: "SIGTERM to one router after the other, the next when the one before is ready again", Heals: "by itself", On: everything,
+	{Name: "rolling-restart", Injected: true, What: "SIGTERM to one router after the other, the next when the one before is ready again", Heals: "by itself", On: everything,
 		Shortest: 0, Longest: shortAbsence, inject: rollingRestart},
-	{Name: "members-come-and-go", What: "a router leaves and comes back every two seconds, so that groups balance without end", Heals: "it stays", On: everything,
+	{Name: "members-come-and-go", Injected: true, What: "a router leaves and comes back every two seconds, so that groups balance without end", Heals: "it stays", On: everything,
 		Shortest: 6 * time.Second, Longest: 10 * time.Second, inject: membersComeAndGo},
-	{Name: "postgres-kill", What: "kill -9 of Postgres", Heals: "it is started again and replays its log", On: []string{onPostgres}, Shortest: 0, Longest: longAbsence,
+	{Name: "postgres-kill", Injected: true, What: "kill -9 of Postgres", Heals: "it is started again and replays its log", On: []string{onPostgres}, Shortest: 0, Longest: longAbsence,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			return once(i.database.start), i.database.kill()
 		}},
-	{Name: "postgres-restart", What: "fast stop of Postgres, as before a failover", Heals: "it is started again", On: []string{onPostgres}, Shortest: 0, Longest: longAbsence,
+	{Name: "postgres-restart", Injected: true, What: "fast stop of Postgres, as before a failover", Heals: "it is started again", On: []string{onPostgres}, Shortest: 0, Longest: longAbsence,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			i.database.server.Close()
 			return once(i.database.start), nil
 		}},
-	{Name: "postgres-pause", What: "SIGSTOP of Postgres and all its sessions", Heals: "SIGCONT", On: []string{onPostgres}, Shortest: time.Second, Longest: 6 * time.Second,
+	{Name: "postgres-pause", Injected: true, What: "SIGSTOP of Postgres and all its sessions", Heals: "SIGCONT", On: []string{onPostgres}, Shortest: time.Second, Longest: 6 * time.Second,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			return once(func(context.Context) error { return i.database.signal(syscall.SIGCONT) }), i.database.signal(syscall.SIGSTOP)
 		}},
-	{Name: "broker-kill", What: "kill -9 of the broker", Heals: "it is started again", On: []string{onBroker}, Shortest: 0, Longest: longAbsence,
+	{Name: "broker-kill", Injected: true, What: "kill -9 of the broker", Heals: "it is started again", On: []string{onBroker}, Shortest: 0, Longest: longAbsence,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			i.broker.kill()
 			return once(i.broker.start), nil
 		}},
-	{Name: "broker-stop", What: "SIGTERM to the broker", Heals: "it is started again", On: []string{onBroker}, Shortest: 0, Longest: 6 * time.Second,
+	{Name: "broker-stop", Injected: true, What: "SIGTERM to the broker", Heals: "it is started again", On: []string{onBroker}, Shortest: 0, Longest: 6 * time.Second,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			i.broker.stop()
 			return once(i.broker.start), nil
 		}},
-	{Name: "broker-away", What: "the broker is stopped for long", Heals: "it is started again", On: []string{onBroker}, Shortest: 15 * time.Second, Longest: 20 * time.Second,
+	{Name: "broker-away", Injected: true, What: "the broker is stopped for long", Heals: "it is started again", On: []string{onBroker}, Shortest: 15 * time.Second, Longest: 20 * time.Second,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			i.broker.stop()
 			return once(i.broker.start), nil
 		}},
-	{Name: "broker-pause", What: "SIGSTOP of the broker", Heals: "SIGCONT", On: []string{onBroker}, Shortest: time.Second, Longest: shortestZombie,
+	{Name: "broker-pause", Injected: true, What: "SIGSTOP of the broker", Heals: "SIGCONT", On: []string{onBroker}, Shortest: time.Second, Longest: shortestZombie,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			return once(func(context.Context) error { return i.broker.signal(syscall.SIGCONT) }), i.broker.signal(syscall.SIGSTOP)
 		}},
+	{Name: "broker-outage", Alone: true, What: "the broker is stopped for longer than any deadline, while orders are open", Heals: "it is started again", On: []string{onBroker}, Shortest: shortestOutage, Longest: longestOutage,
+		inject: func(ctx context.Context, i *injection) (heal, error) {
+			open, err := i.database.openOrders(ctx)
+			i.broker.stop()
+			return func(ctx context.Context) (int64, error) { return open, i.broker.start(ctx) }, err
+		}},
+	{Name: "postgres-outage", Alone: true, What: "Postgres is stopped for longer than any deadline, while orders are open", Heals: "it is started again", On: []string{onPostgres}, Shortest: shortestOutage, Longest: longestOutage,
+		inject: func(ctx context.Context, i *injection) (heal, error) {
+			open, err := i.database.openOrders(ctx)
+			i.database.server.Close()
+			return func(ctx context.Context) (int64, error) { return open, i.database.start(ctx) }, err
+		}},
+}
+
+// openOrders is how many orders an outage meets that have a deadline.
+func (d *database) openOrders(ctx context.Context) (n int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sqlPatience)
+	defer cancel()
+	if err = d.admin.QueryRowContext(ctx, "SELECT count(*) FROM orders.orders WHERE status IN ('PENDING', 'AWAITING_PAYMENT', 'PAYMENT_PENDING', 'PAID')").Scan(&n); err != nil {
+		return 0, fmt.Errorf("count open orders: %w", err)
+	}
+	return n, nil
 }
 
 func count(did bool) int64 {

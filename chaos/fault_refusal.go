@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// someStatements fail where the database itself refuses them: more than one in ten, and each batch has one.
-const someStatements = "0.15"
+// someStatements fail where the database itself refuses them, of a hundred: more than one in ten, and each batch has one.
+const someStatements = 15
 
 // refusal is an error of the database's own making.
 type refusal struct {
@@ -34,21 +34,26 @@ func refusalFaults() (list []Fault) {
 
 // prepareRefusals makes the triggers that raise the errors, once and before there is load: to make or drop one takes a
 // lock on its table, for which it waits behind whoever else a fault has made idle, and everybody else behind it. A
-// trigger that finds nothing in chaos.refusing does nothing. A sequence counts, since it is not rolled back.
+// trigger that finds nothing in chaos.refusing does nothing. Sequences count, since they are not rolled back: the seed says
+// which changes fail, by their number since the fault began, and the machine whose they are.
 func (d *database) prepareRefusals(ctx context.Context) error {
 	var b strings.Builder
-	b.WriteString(`CREATE SCHEMA chaos; GRANT USAGE ON SCHEMA chaos TO ` + role + `;
-CREATE TABLE chaos.refusing (fault text PRIMARY KEY);
+	fmt.Fprintf(&b, `CREATE SCHEMA chaos; GRANT USAGE ON SCHEMA chaos TO %s;
+CREATE TABLE chaos.refusing (fault text PRIMARY KEY, seed bigint NOT NULL, since bigint NOT NULL);
+CREATE SEQUENCE chaos.changes;
 CREATE SEQUENCE chaos.refusals;
 CREATE FUNCTION chaos.refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+	active chaos.refusing;
 BEGIN
-	IF EXISTS (SELECT FROM chaos.refusing WHERE fault = TG_ARGV[0]) AND random() < ` + someStatements + ` THEN
+	SELECT * INTO active FROM chaos.refusing WHERE fault = TG_ARGV[0];
+	IF FOUND AND abs(hashint8extended(nextval('chaos.changes') - active.since, active.seed) %% 100) < %d THEN
 		PERFORM nextval('chaos.refusals');
 		RAISE EXCEPTION 'refused on purpose' USING ERRCODE = TG_ARGV[1];
 	END IF;
 	RETURN NULL;
 END $$;
-`)
+`, role, someStatements)
 	for _, r := range refusals {
 		for _, table := range r.tables {
 			fmt.Fprintf(&b, "CREATE TRIGGER \"%s\" BEFORE INSERT OR UPDATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION chaos.refuse('%[1]s', '%[3]s');\n", r.fault, table, r.state)
@@ -67,7 +72,7 @@ func (r refusal) inject(ctx context.Context, i *injection) (heal, error) {
 	defer cancel()
 	before, err := i.database.refused(ctx)
 	if err == nil {
-		_, err = i.database.admin.ExecContext(ctx, "INSERT INTO chaos.refusing VALUES ($1)", r.fault)
+		_, err = i.database.admin.ExecContext(ctx, "INSERT INTO chaos.refusing SELECT $1, $2, last_value FROM chaos.changes", r.fault, i.random.Int64())
 	}
 	return func(ctx context.Context) (int64, error) {
 		ctx, cancel := context.WithTimeout(ctx, sqlPatience)

@@ -58,38 +58,6 @@ func (i *injection) again(ctx context.Context, pause time.Duration, statement st
 	}, nil
 }
 
-// lockCrosswise locks articles from last to first; the routers lock them from first to last.
-func lockCrosswise(ctx context.Context, i *injection) (heal, error) {
-	ctx, end := context.WithCancel(ctx)
-	done, hits := make(chan struct{}), int64(0)
-	try := func() error {
-		tx, err := i.database.admin.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = tx.Rollback() }()
-		for _, at := range []string{"max(sku)", "min(sku)"} {
-			if _, err := tx.ExecContext(ctx, "SELECT 1 FROM inventory.stock WHERE sku = (SELECT "+at+" FROM inventory.stock WHERE sku = ANY($1)) FOR UPDATE", articleArray); err != nil {
-				return err
-			}
-			hits++
-			sleep(ctx, lockPause)
-		}
-		return nil
-	}
-	go func() {
-		defer close(done)
-		for ctx.Err() == nil {
-			_ = try() // to be the victim is one of two ways that it ends
-		}
-	}()
-	return func(context.Context) (int64, error) {
-		end()
-		<-done
-		return hits, nil
-	}, nil
-}
-
 // articleArray are the articles, as Postgres writes an array.
 const articleArray = "{MUG-RED,MUG-BLUE,PLATE-SMALL,PLATE-LARGE,BOWL-OAK,TEAPOT-IRON,KETTLE-STEEL,APRON-LINEN}"
 

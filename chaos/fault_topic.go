@@ -14,9 +14,8 @@ import (
 )
 
 const (
-	// eventTopics is what the names of the topics with events begin with, and groupNames what groups' end with.
-	eventTopics = "ecommerce."
-	groupNames  = "-service"
+	// groupNames is what groups' names end with.
+	groupNames = "-service"
 	// topicPatience is how long groups may take to be empty, and the broker to do what it is asked.
 	topicPatience = 30 * time.Second
 	topicPoll     = 100 * time.Millisecond
@@ -27,11 +26,10 @@ const (
 var topicFaults = []Fault{
 	{Name: "offsets-rewound", What: "the routers are stopped and all groups begin anew at the first record: everything is delivered again", Heals: "by itself", On: everything,
 		Shortest: 0, Longest: time.Second, inject: withoutMembers(rewind)},
-	{Name: "offsets-lost", What: "the routers are stopped and all groups are deleted", Heals: "by itself", On: everything,
+	{Name: "offsets-lost", Injected: true, What: "the routers are stopped and all groups are deleted", Heals: "by itself", On: everything,
 		Shortest: 0, Longest: time.Second, inject: withoutMembers(forget)},
-	{Name: "retention-passes", What: "the routers are stopped while there is work, and all records are removed from the topics before they come back", Heals: "not at all", On: everything,
-		Shortest: 0, Longest: time.Second, inject: withoutMembers(truncate)},
-	{Name: "topic-deleted", What: "a topic is deleted under running routers", Heals: "not at all", On: everything,
+	retentionFault,
+	{Name: "topic-deleted", Injected: true, Alone: true, What: "a topic is deleted under running routers", Heals: "not at all", On: everything,
 		Shortest: 0, Longest: time.Second, inject: func(ctx context.Context, i *injection) (heal, error) {
 			err := i.broker.admin(ctx, func(ctx context.Context, admin *kadm.Client) error {
 				answer, err := admin.DeleteTopic(ctx, "ecommerce.payment.success")
@@ -39,31 +37,23 @@ var topicFaults = []Fault{
 			})
 			return once(func(context.Context) error { return nil }), err
 		}},
-	{Name: "poison", What: "bad records come to the topics: no JSON, no value, no id, no UTF-8, unknown types and versions, keys that are no order's", Heals: "by itself", On: everything,
+	{Name: "poison", Injected: true, Alone: true, What: "bad records come to the topics: no JSON, no value, no id, no UTF-8, unknown types and versions, keys that are no order's", Heals: "by itself", On: everything,
 		Shortest: 0, Longest: time.Second, inject: poison},
 }
 
 // withoutMembers does something to topics or groups while no router runs.
-func withoutMembers(do func(context.Context, *kadm.Client, kadm.ListedOffsets) (int64, error)) func(context.Context, *injection) (heal, error) {
+func withoutMembers(do func(context.Context, *kadm.Client) (int64, error)) func(context.Context, *injection) (heal, error) {
 	return func(ctx context.Context, i *injection) (heal, error) {
 		if err := i.stopRouters(); err != nil {
 			return nil, err
 		}
 		var hits int64
 		err := i.broker.admin(ctx, func(ctx context.Context, admin *kadm.Client) (err error) {
-			topics, err := admin.ListTopics(ctx)
-			if err != nil {
-				return err
-			}
-			ends, err := admin.ListEndOffsets(ctx, events(topics)...)
-			if err != nil {
-				return err
-			}
 			ctx, cancel := context.WithTimeout(ctx, topicPatience)
 			defer cancel()
 			for {
 				// The last member may still be leaving. To commit beside one has another error than to delete.
-				if hits, err = do(ctx, admin, ends); !errors.Is(err, kerr.NonEmptyGroup) && !errors.Is(err, kerr.UnknownMemberID) {
+				if hits, err = do(ctx, admin); !errors.Is(err, kerr.NonEmptyGroup) && !errors.Is(err, kerr.UnknownMemberID) {
 					return err
 				}
 				if !sleep(ctx, topicPoll) {
@@ -73,15 +63,6 @@ func withoutMembers(do func(context.Context, *kadm.Client, kadm.ListedOffsets) (
 		})
 		return func(context.Context) (int64, error) { return hits, i.startRouters() }, err
 	}
-}
-
-func events(topics kadm.TopicDetails) (names []string) {
-	for _, name := range topics.Names() {
-		if strings.HasPrefix(name, eventTopics) {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 func groups(ctx context.Context, admin *kadm.Client) (names []string, err error) {
@@ -94,7 +75,7 @@ func groups(ctx context.Context, admin *kadm.Client) (names []string, err error)
 	return names, err
 }
 
-func rewind(ctx context.Context, admin *kadm.Client, ends kadm.ListedOffsets) (hits int64, err error) {
+func rewind(ctx context.Context, admin *kadm.Client) (hits int64, err error) {
 	names, err := groups(ctx, admin)
 	for _, name := range names {
 		committed, failed := admin.FetchOffsets(ctx, name)
@@ -112,7 +93,7 @@ func rewind(ctx context.Context, admin *kadm.Client, ends kadm.ListedOffsets) (h
 	return hits, err
 }
 
-func forget(ctx context.Context, admin *kadm.Client, _ kadm.ListedOffsets) (int64, error) {
+func forget(ctx context.Context, admin *kadm.Client) (int64, error) {
 	names, err := groups(ctx, admin)
 	if err != nil {
 		return 0, err
@@ -124,12 +105,6 @@ func forget(ctx context.Context, admin *kadm.Client, _ kadm.ListedOffsets) (int6
 		}
 	}
 	return int64(len(names)), err
-}
-
-func truncate(ctx context.Context, admin *kadm.Client, ends kadm.ListedOffsets) (hits int64, err error) {
-	ends.Each(func(o kadm.ListedOffset) { hits += o.Offset })
-	answer, err := admin.DeleteRecords(ctx, ends.Offsets())
-	return hits, errors.Join(err, answer.Error())
 }
 
 // poison sends bad records, some of them under the ids of orders that are under way.

@@ -1,10 +1,16 @@
 package chaos
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // judge compares what came about with what was expected.
-func (r *run) judge(v *Verdict) {
-	r.result.Verdict, r.result.Restarts = v, r.system.restarts()
+func (r *run) judge(ctx context.Context, v *Verdict) {
+	r.result.Verdict = v
 	if r.Scenario.expect != nil {
 		for _, why := range r.Scenario.expect(v) {
 			r.wrong("%s", why)
@@ -12,25 +18,21 @@ func (r *run) judge(v *Verdict) {
 	} else if !v.OK {
 		r.wrong("router verify counts %d violations %v, such as %s", v.Violations, v.violated(), v.example())
 	}
+	for _, why := range leftOver(v, r.Scenario.dropsLetters) {
+		r.wrong("%s", why)
+	}
+	v.shorten()
+	if r.Scenario.Patient {
+		r.judgeDeadlines(ctx)
+	}
 	for _, surprise := range r.load.surprises {
 		r.wrong("a client was surprised: %s", surprise)
 	}
-	felt := map[string]int64{}
-	for _, b := range r.result.Faults {
-		felt[b.Fault] += b.Hits
-	}
-	for name, hits := range felt {
-		switch {
-		case hits > 0:
-		case r.Scenario.Overlap: // another one had left nothing for it to break
-			r.say("%s was never felt", name)
-		default:
-			r.wrong("%s was never felt", name)
-		}
-	}
+	r.judgeFelt()
 	if v.Counts.Orders == 0 {
 		r.wrong("no order was placed")
 	}
+	r.judgeEndings()
 	if err := r.system.stopRouters(); err != nil {
 		r.wrong("%v", err)
 	}
@@ -42,6 +44,71 @@ func (r *run) judge(v *Verdict) {
 		r.wrong("%s", c)
 	}
 	if len(r.result.Why) == 0 {
-		r.say("right: %d orders, %d records, %d of them again, %d listed; at rest after %s", v.Counts.Orders, v.Counts.Records, v.Counts.Duplicates, v.ListedCount, r.result.Rest.Round(time.Millisecond))
+		r.say("right: %d orders, %d records, %d of them again, %d listed, %d ends of routers by themselves; at rest after %s",
+			v.Counts.Orders, v.Counts.Records, v.Counts.Duplicates, v.ListedCount, r.result.Restarts, r.result.Rest.Round(time.Millisecond))
 	}
+}
+
+// leftOver is what a system at rest may not have: letters that are open, messages behind them, and orders that have not
+// ended for another reason than those that DESIGN allows. Where letters were dropped, what was given up stays open.
+func leftOver(v *Verdict, dropped bool) (why []string) {
+	if n := v.Counts.Letters; n > 0 {
+		why = append(why, fmt.Sprintf("%d letters are open", n))
+	}
+	if n := v.Counts.Parked; n > 0 {
+		why = append(why, fmt.Sprintf("%d messages are parked", n))
+	}
+	for _, l := range v.Listed {
+		allowed := slices.ContainsFunc(l.Reasons, func(reason string) bool {
+			return l.Status == "NEEDS_ATTENTION" || dropped && strings.HasPrefix(reason, "somebody gave up ")
+		})
+		if !allowed {
+			why = append(why, fmt.Sprintf("order %s is still %s: %s", l.Order, l.Status, strings.Join(l.Reasons, "; ")))
+		}
+	}
+	return why
+}
+
+// judgeFelt: a fault that met nothing proves nothing.
+func (r *run) judgeFelt() {
+	felt := map[string]int64{}
+	for _, b := range r.result.Faults {
+		felt[b.Fault] += b.Hits
+	}
+	for name, hits := range felt {
+		if hits == 0 {
+			r.result.NeverFelt = append(r.result.NeverFelt, name)
+		}
+	}
+	slices.Sort(r.result.NeverFelt)
+	for _, name := range r.result.NeverFelt {
+		if r.Scenario.Overlap { // another one had left nothing for it to break
+			r.say("%s was never felt", name)
+		} else {
+			r.wrong("%s was never felt", name)
+		}
+	}
+}
+
+// judgeEndings: a router may end by itself where it finds no servers at its start, and not otherwise.
+func (r *run) judgeEndings() {
+	for _, e := range r.system.endings() {
+		at := e.at.Sub(r.began)
+		text := fmt.Sprintf("%s ended by itself at %.1fs: %s", e.router, at.Seconds(), e.why)
+		r.result.Restarts++
+		r.result.Endings = append(r.result.Endings, text)
+		if e.code == exitFailed && explained(e.began.Sub(r.began), at, r.result.Faults) {
+			r.say("%s", text)
+		} else {
+			r.wrong("%s; no fault explains that", text)
+		}
+	}
+}
+
+// explained tells whether a server, or the line to one, was broken at any time while a router ran.
+func explained(began, ended time.Duration, list []Broken) bool {
+	return slices.ContainsFunc(list, func(b Broken) bool {
+		f, err := faultNamed(b.Fault)
+		return err == nil && f.hidesServers() && b.At <= ended && began <= b.Healed
+	})
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +36,7 @@ type load struct {
 	replicas []*replica
 	client   *http.Client
 	slots    chan struct{}
+	trouble  *trouble
 	running  sync.WaitGroup
 	placed   atomic.Int64
 	again    atomic.Int64 // requests that were sent again
@@ -41,17 +44,18 @@ type load struct {
 
 	mu        sync.Mutex
 	accepted  int
-	surprises []string // answers that nobody may get
+	sound     map[string]bool // accepted orders that nothing but the system can delay
+	surprises []string        // answers that nobody may get
 }
 
-func newLoad(seed uint64, s Scenario, y *system) (*load, error) {
+func newLoad(seed uint64, s Scenario, y *system, t *trouble) (*load, error) {
 	file, err := os.Create(filepath.Join(y.dir, acceptedFile))
 	if err != nil {
 		return nil, fmt.Errorf("note what is accepted: %w", err)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = placing, placing
-	return &load{seed: seed, rate: s.Rate, hot: s.HotStock > 0, replicas: y.replicas, file: file, slots: make(chan struct{}, placing),
+	return &load{seed: seed, rate: s.Rate, hot: s.HotStock > 0, replicas: y.replicas, file: file, slots: make(chan struct{}, placing), trouble: t, sound: map[string]bool{},
 		client: &http.Client{Transport: transport, Timeout: requestPatience}}, nil
 }
 
@@ -102,12 +106,22 @@ func (l *load) close() {
 	_ = l.file.Close() // each line was written through
 }
 
-func (l *load) accept(id string) error {
+func (l *load) accept(o *order) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.accepted++
-	_, err := fmt.Fprintln(l.file, id)
+	if o.sound {
+		l.sound[o.id] = true
+	}
+	_, err := fmt.Fprintln(l.file, o.id)
 	return err
+}
+
+// soundOrders are the ids of accepted orders that nothing but the system can delay.
+func (l *load) soundOrders() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.sound))
 }
 
 func (l *load) count() int {

@@ -84,9 +84,11 @@ type follow struct {
 
 // order is an order as the load knows it.
 type order struct {
-	number  int
-	id      string
-	key     string // empty: it has none
+	number int
+	id     string
+	key    string // empty: it has none
+	// sound: nobody but the system can delay it. It is paid and delivered, if there is stock.
+	sound   bool
 	body    []byte
 	random  *rand.Rand
 	follows []follow
@@ -118,6 +120,7 @@ func newOrder(seed uint64, number int, hot bool) *order {
 		items = append(items, item{"CHAOS-NEVER-THERE", 1, cheapest})
 	}
 	method, postal := pick(random, methods), pick(random, postalCodes)
+	o.sound = method == methods[0].of && postal == postalCodes[0].of
 	body := map[string]any{
 		"customerId": fmt.Sprintf("c-%d", random.IntN(customers)), "currency": pick(random, currencies), "paymentMethod": method, "items": items,
 		"contact": map[string]string{"email": fmt.Sprintf("c-%d@example.com", number), "phone": "+441225000000"},
@@ -135,6 +138,7 @@ func newOrder(seed uint64, number int, hot bool) *order {
 	}
 	if chance(cancelled) {
 		o.follows = append(o.follows, follow{after(later), cancel})
+		o.sound = false
 	}
 	if chance(calledBack) {
 		o.follows = append(o.follows, follow{after(later), callBack})

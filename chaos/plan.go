@@ -27,8 +27,9 @@ type Planned struct {
 	Seed    uint64        `json:"seed"`    // for what else is chosen
 }
 
-// plan draws the faults of a run: the same for the same scenario, seed and time.
-func plan(s Scenario, seed uint64, lasts time.Duration, kafka Kafka) ([]Planned, error) {
+// plan draws the faults of a run, and says which of the scenario's do not come, and why: the same for the same scenario, seed
+// and time.
+func plan(s Scenario, seed uint64, lasts time.Duration, kafka Kafka) (list []Planned, notDone []string, err error) {
 	name := fnv.New64()
 	_, _ = name.Write([]byte(s.Name)) // never fails
 	random := rand.New(rand.NewPCG(seed, name.Sum64()))
@@ -41,19 +42,22 @@ func plan(s Scenario, seed uint64, lasts time.Duration, kafka Kafka) ([]Planned,
 		}
 		return d
 	}
-	var list []Planned
 	var drawn []Fault
 	for _, name := range s.Faults {
 		f, err := faultNamed(name)
 		if err != nil {
-			return nil, fmt.Errorf("scenario %s: %w", s.Name, err)
+			return nil, nil, fmt.Errorf("scenario %s: %w", s.Name, err)
 		}
-		if f.Unfit == nil || f.Unfit(kafka, s) == "" {
-			drawn = append(drawn, f)
+		if f.Unfit != nil {
+			if why := f.Unfit(kafka, s); why != "" {
+				notDone = append(notDone, f.Name+": "+why)
+				continue
+			}
 		}
+		drawn = append(drawn, f)
 	}
 	if len(drawn) == 0 {
-		return nil, nil
+		return nil, notDone, nil
 	}
 	// Each comes once before any comes twice.
 	random.Shuffle(len(drawn), func(i, j int) { drawn[i], drawn[j] = drawn[j], drawn[i] })
@@ -81,7 +85,14 @@ func plan(s Scenario, seed uint64, lasts time.Duration, kafka Kafka) ([]Planned,
 			break
 		}
 	}
-	return list, nil
+	if !s.Overlap { // a random run draws from more than it has time for
+		for _, f := range drawn {
+			if !slices.ContainsFunc(list, func(p Planned) bool { return p.Fault == f.Name }) {
+				notDone = append(notDone, fmt.Sprintf("%s: its turn does not come within %s", f.Name, lasts))
+			}
+		}
+	}
+	return list, notDone, nil
 }
 
 // free tells whether nothing of what a fault breaks is broken while it would last.

@@ -13,12 +13,12 @@ import (
 func TestTheSameSeedBreaksTheSameThings(t *testing.T) {
 	for _, s := range []Scenario{Random(), Quick(), scenarios[0].withDefaults()} {
 		const seed, lasts = 7, 5 * time.Minute
-		one, err := plan(s, seed, lasts, EmbeddedKafka)
+		one, _, err := plan(s, seed, lasts, EmbeddedKafka)
 		if err != nil {
 			t.Fatal(err)
 		}
-		same, _ := plan(s, seed, lasts, EmbeddedKafka)
-		other, _ := plan(s, seed+1, lasts, EmbeddedKafka)
+		same, _, _ := plan(s, seed, lasts, EmbeddedKafka)
+		other, _, _ := plan(s, seed+1, lasts, EmbeddedKafka)
 		if len(one) == 0 || !reflect.DeepEqual(one, same) {
 			t.Errorf("%s: the same seed plans %v and then %v", s.Name, one, same)
 		}
@@ -34,7 +34,7 @@ func TestTheSameSeedBreaksTheSameThings(t *testing.T) {
 // Two faults at a time are never about the same thing: one would heal what the other one broke.
 func TestFaultsDoNotMeet(t *testing.T) {
 	for seed := range uint64(50) {
-		list, err := plan(Random(), seed, 10*time.Minute, EmbeddedKafka)
+		list, _, err := plan(Random(), seed, 10*time.Minute, EmbeddedKafka)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func TestEveryScenarioOfThePlan(t *testing.T) {
 		if (s.Elsewhere == "") == (len(s.Faults) == 0) {
 			t.Errorf("scenario %s has neither faults nor a reason, or both", s.Name)
 		}
-		if _, err := plan(s.withDefaults(), 1, time.Minute, EmbeddedKafka); err != nil {
+		if _, _, err := plan(s.withDefaults(), 1, time.Minute, EmbeddedKafka); err != nil {
 			t.Error(err)
 		}
 	}

@@ -16,7 +16,11 @@ func TestMain(m *testing.M) {
 
 // Half a minute of chaos in every test run: the usual faults, one of each, and verify's word on what is left.
 func TestQuick(t *testing.T) {
-	programs, err := chaos.Build(t.Context(), t.TempDir(), "")
+	none := chaos.NoRaces(t.Context())
+	if none != nil {
+		t.Logf("races are not looked for: %v", none)
+	}
+	programs, err := chaos.Build(t.Context(), t.TempDir(), "", none == nil)
 	if err != nil {
 		t.Fatal(err)
 	}

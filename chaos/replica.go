@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -40,9 +41,18 @@ type replica struct {
 
 	mu      sync.Mutex
 	process *child.Process
-	wanted  bool     // it is to run
-	closed  bool     // never again
-	ended   []string // how it ended by itself, each time
+	began   time.Time // of the process
+	wanted  bool      // it is to run
+	closed  bool      // never again
+	ended   []ending  // by itself, each time
+}
+
+// ending is the end of a process that nobody had told to end.
+type ending struct {
+	router    string
+	began, at time.Time
+	code      int // its exit code; -1: a signal ended it
+	why       string
 }
 
 func newReplica(name, binary, dir string, dial func() (net.Conn, error)) (*replica, error) {
@@ -95,7 +105,7 @@ func (r *replica) launch() error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", r.name, err)
 	}
-	r.process = p
+	r.process, r.began = p, time.Now()
 	go r.watch(p)
 	return nil
 }
@@ -108,7 +118,11 @@ func (r *replica) watch(p *child.Process) {
 	if !r.wanted || r.process != p {
 		return
 	}
-	r.ended = append(r.ended, fmt.Sprintf("%v; %s", p.Err(), p.LogTail()))
+	e := ending{router: r.name, began: r.began, at: time.Now(), why: lastWords(p)}
+	if exit := new(exec.ExitError); errors.As(p.Err(), &exit) {
+		e.code = exit.ExitCode()
+	}
+	r.ended = append(r.ended, e)
 	time.AfterFunc(restartPause, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -116,6 +130,18 @@ func (r *replica) watch(p *child.Process) {
 			_ = r.launch() // awaitReady tells
 		}
 	})
+}
+
+// longestReason is how much of a log's last line is kept.
+const longestReason = 300
+
+// lastWords are how a process ended, and the last line that it printed.
+func lastWords(p *child.Process) string {
+	how, last := "exit status 0", []rune(strings.TrimSpace(lastLine([]byte(p.LogTail()))))
+	if err := p.Err(); err != nil {
+		how = err.Error()
+	}
+	return how + ": " + string(last[:min(len(last), longestReason)])
 }
 
 func over(p *child.Process) bool {
@@ -211,10 +237,10 @@ func (r *replica) complaints() (list []string, err error) {
 }
 
 // endings are how it ended by itself.
-func (r *replica) endings() []string {
+func (r *replica) endings() []ending {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]string(nil), r.ended...)
+	return slices.Clone(r.ended)
 }
 
 func (r *replica) close() {

@@ -18,8 +18,12 @@ func Page(results []Result, found string) string {
 
 `)
 	b.WriteString("`make chaos` starts a Postgres, a broker and routers of its own, places orders (cancels, returns, repeated requests, callbacks that come doubled, late and wrong), breaks things, heals them,\n" +
-		"waits for rest, and has `router verify` ([guarantees](guarantees.md)) judge from the databases and the log alone. Everything is drawn from a seed: `make chaos ARGS='--scenario zombies --seed 7'` breaks the same\n" +
-		"things at the same moments again. A run that goes wrong keeps its schedule, the logs of all processes, dumps of database and topics, and what verify said, and prints where.\n\n" +
+		"waits for rest, and has `router verify` ([guarantees](guarantees.md)) judge from the databases and the log alone. A run prints the command that repeats it, at its start and where it goes wrong.\n" +
+		"A run that goes wrong keeps its schedule, the logs of all processes, dumps of database and topics, and what verify said, and prints where.\n\n" +
+		"What the seed determines: what breaks, where, when, for how long, which orders are placed and what becomes of them outside, and which of the requests, packets or changes that a fault meets it spoils, by their number. Not: whose they are. " +
+		"Requests arrive as the processes come to make them, and the machine decides about that; so the same seed is the same storm, not the same drops.\n\n" +
+		"Wrong is what `router verify` counts, and besides: letters that are open at the end, orders that have not ended for another reason than NEEDS_ATTENTION or a letter that was dropped, a fault that nothing felt, a router that ended by itself though no server was hidden from it, " +
+		"a data race or a panic in a log, an answer of 500 or more while nothing had been broken for ten seconds, and, where a scenario is an outage of ours, an order cancelled at its deadline for it.\n\n" +
 		"`make chaos-quick` is half a minute of it; `make chaos ARGS='--random --for 30m'` is all faults mixed, several at a time; `make chaos ARGS=--list` shows every scenario and fault.\n\n")
 	scenarioTable(&b, results)
 	elsewhere(&b)
@@ -36,6 +40,7 @@ type sum struct {
 	violations                int64
 	expected                  bool
 	seeds                     []string
+	notes                     []string
 	recoveries                []time.Duration
 	standstill                time.Duration
 }
@@ -51,6 +56,7 @@ func (s *sum) add(r Result) {
 		s.duplicate += r.Verdict.Counts.Duplicates
 		s.violations += r.Verdict.Violations
 	}
+	s.note(r)
 	s.expected = s.expected || r.Expected != ""
 	s.faults += int64(len(r.Faults))
 	s.standstill = max(s.standstill, r.Standstill)
@@ -58,6 +64,27 @@ func (s *sum) add(r Result) {
 		if f.Recovery >= 0 {
 			s.recoveries = append(s.recoveries, f.Recovery)
 		}
+	}
+}
+
+// note takes what a reader has to know besides.
+func (s *sum) note(r Result) {
+	add := func(text string) {
+		if !slices.Contains(s.notes, text) {
+			s.notes = append(s.notes, text)
+		}
+	}
+	for _, f := range r.NotDone {
+		add("not done: " + f)
+	}
+	if len(r.NeverFelt) > 0 {
+		add(fmt.Sprintf("seed %d never felt %s", r.Seed, strings.Join(r.NeverFelt, ", ")))
+	}
+	switch {
+	case len(r.Endings) > 0:
+		add(fmt.Sprintf("seed %d: %d routers ended by themselves, such as %s", r.Seed, r.Restarts, r.Endings[0]))
+	case r.Restarts > 0:
+		add(fmt.Sprintf("seed %d: %d routers ended by themselves, why was not kept", r.Seed, r.Restarts))
 	}
 }
 
@@ -89,31 +116,68 @@ func (s *sum) recovery() string {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-func scenarioTable(b *strings.Builder, results []Result) {
-	// A run of half an hour is a row of its own beside those of a minute.
-	type place struct {
-		name   string
-		kafka  Kafka
-		lasted time.Duration
+// place is a row: runs of the same in the same way. A run of half an hour is a row of its own beside those of a minute.
+type place struct {
+	name           string
+	kafka          Kafka
+	lasted         time.Duration
+	of, old, other string
+	rate           float64
+}
+
+func placeOf(r Result) place {
+	p := place{name: r.Scenario, kafka: r.Kafka, lasted: r.Lasted, of: r.Of.String(), rate: r.Rate, other: strings.Join(r.Env, " ")}
+	if r.Old != nil {
+		p.old = r.Old.String()
 	}
+	return p
+}
+
+// program is what was run, and with what.
+func (p place) program() string {
+	text := p.of
+	if p.old != "" {
+		text += ", beside " + p.old
+	}
+	if p.other != "" {
+		text += ", `" + p.other + "`"
+	}
+	return text
+}
+
+func (p place) perSecond() string {
+	if p.rate == 0 {
+		return "–"
+	}
+	return fmt.Sprint(p.rate)
+}
+
+func comparePlaces(a, c place) int {
+	return cmp.Or(cmp.Compare(a.kafka, c.kafka), cmp.Compare(a.lasted, c.lasted), cmp.Compare(a.program(), c.program()), cmp.Compare(a.rate, c.rate))
+}
+
+func scenarioTable(b *strings.Builder, results []Result) {
 	sums := map[place]*sum{}
 	for _, r := range results {
-		at := place{r.Scenario, r.Kafka, r.Lasted}
+		at := placeOf(r)
 		if sums[at] == nil {
 			sums[at] = &sum{}
 		}
 		sums[at].add(r)
 	}
-	b.WriteString("## Runs\n\nRecovery is from the end of a fault to the next step of any order, the median and the longest; standstill is the longest time, faults included, in which no order got on. " +
-		"*Doubled* are records that lie in the log more than once, which nobody may notice.\n\n" +
-		"| # | scenario | broker | seeds | load | orders | faults | doubled | violations | recovery | standstill |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("## Runs\n\nRecovery is from the end of a fault to the next step of the service that takes longest for it (where no commit is named: of the order service), the median and the longest; standstill is the longest time, faults included, in which no order got on at the order service. " +
+		"*Doubled* are records that lie in the log more than once, which nobody may notice. A commit with a plus had changes beside it; – are results from before it was kept.\n\n" +
+		"| # | scenario | commit | broker | seeds | load | orders/s | orders | faults | doubled | violations | recovery | standstill | besides |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, s := range slices.Concat(Scenarios(), []Scenario{Random(), Quick()}) {
-		for _, at := range slices.SortedFunc(maps.Keys(sums), func(a, c place) int {
-			return cmp.Or(cmp.Compare(a.kafka, c.kafka), cmp.Compare(a.lasted, c.lasted))
-		}) {
+		if s.Elsewhere != "" {
+			continue
+		}
+		run := false
+		for _, at := range slices.SortedFunc(maps.Keys(sums), comparePlaces) {
 			if at.name != s.Name {
 				continue
 			}
+			run = true
 			x := sums[at]
 			violations := fmt.Sprint(x.violations)
 			if x.expected {
@@ -122,8 +186,11 @@ func scenarioTable(b *strings.Builder, results []Result) {
 			if x.wrong > 0 {
 				violations += fmt.Sprintf("; **%d runs went wrong**", x.wrong)
 			}
-			fmt.Fprintf(b, "| %s | %s: %s | %s | %s | %s | %d | %d | %d | %s | %s | %s |\n", number(s), s.Name, s.Title, at.kafka, x.seedText(), x.load(at.lasted),
-				x.orders, x.faults, x.duplicate, violations, x.recovery(), seconds(x.standstill))
+			fmt.Fprintf(b, "| %s | %s: %s | %s | %s | %s | %s | %s | %d | %d | %d | %s | %s | %s | %s |\n", number(s), s.Name, s.Title, at.program(), at.kafka, x.seedText(), x.load(at.lasted), at.perSecond(),
+				x.orders, x.faults, x.duplicate, violations, x.recovery(), seconds(x.standstill), strings.Join(x.notes, "; "))
+		}
+		if !run {
+			fmt.Fprintf(b, "| %s | %s: %s | – | – | – | – | – | – | – | – | **not run** | – | – | |\n", number(s), s.Name, s.Title)
 		}
 	}
 	b.WriteString("\n")
@@ -180,13 +247,17 @@ func faultTable(b *strings.Builder, results []Result) {
 			}
 		}
 	}
-	b.WriteString("## Faults\n\n*Felt* counts requests spoilt, processes killed, sessions ended, rows held: what was never felt proves nothing, and its run counts as one that went wrong, unless others came at the same time.\n\n| fault | what | heals | times | felt | recovery |\n|---|---|---|---|---|---|\n")
+	b.WriteString("## Faults\n\n*Felt* counts requests spoilt, processes killed, sessions ended: what was never felt proves nothing, and its run counts as one that went wrong, unless others came at the same time. Where nothing counts who feels it, it is *injected*: so often was it done.\n\n| fault | what | heals | times | felt | recovery |\n|---|---|---|---|---|---|\n")
 	for _, f := range Faults() {
 		n := sum{}
 		if all[f.Name] != nil {
 			n = *all[f.Name]
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s | %d | %d | %s |\n", f.Name, f.What, f.Heals, n.faults, hits[f.Name], n.recovery())
+		felt := fmt.Sprint(hits[f.Name])
+		if f.Injected {
+			felt += " injected"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %d | %s | %s |\n", f.Name, f.What, f.Heals, n.faults, felt, n.recovery())
 	}
 	b.WriteString("\n")
 }

@@ -36,14 +36,17 @@ const maxAnswer = 1 << 20
 func (l *load) ask(ctx context.Context, first int, r request) (status int, answer []byte, err error) {
 	pause := retryFirst
 	for try := 0; ; try++ {
-		at := l.replicas[(first+try)%len(l.replicas)]
+		at, began := l.replicas[(first+try)%len(l.replicas)], time.Now()
 		status, answer, err = l.send(ctx, at.url, r)
 		switch {
 		case err == nil && slices.Contains(r.takes, status):
 			return status, answer, nil
 		case err == nil && status < http.StatusInternalServerError && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout:
 			return status, answer, fmt.Errorf("%s %s at %s was answered with %d: %s", r.method, r.path, at.name, status, answer)
-		case r.once:
+		case err == nil && status >= http.StatusInternalServerError && l.trouble.none(began):
+			l.surprised(fmt.Errorf("%s %s at %s was answered with %d although nothing was broken: %s", r.method, r.path, at.name, status, answer))
+		}
+		if r.once {
 			return 0, nil, errNoAnswer
 		}
 		l.again.Add(1)
@@ -83,7 +86,7 @@ func (l *load) place(ctx context.Context, o *order) error {
 		return err
 	}
 	o.id = id
-	return l.accept(id)
+	return l.accept(o)
 }
 
 func (l *load) post(ctx context.Context, o *order) (id string, err error) {

@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 )
@@ -22,6 +20,10 @@ type Config struct {
 	// Lasts is how long there is load; 0: Scenario.Lasts.
 	Lasts time.Duration
 	Kafka Kafka
+	// Env are settings of all routers beside the scenario's, as NAME=value.
+	Env []string
+	// Race: the router was built with the race detector because somebody asked for it.
+	Race bool
 	// Programs are what is run; see Build.
 	Programs Programs
 	// Dir is where runs keep their files; each gets a directory of its own there. A failed run's stays.
@@ -37,11 +39,16 @@ type Config struct {
 func Run(ctx context.Context, c Config) (Result, error) {
 	c.Scenario = c.Scenario.withDefaults()
 	c.Lasts = cmp.Or(c.Lasts, c.Scenario.Lasts)
-	result := Result{Scenario: c.Scenario.Name, Seed: c.Seed, Kafka: c.Kafka, Replicas: c.Scenario.Replicas, Lasted: c.Lasts, Began: time.Now(), Expected: c.Scenario.Expected, Faults: []Broken{}}
-	schedule, err := plan(c.Scenario, c.Seed, c.Lasts, c.Kafka)
+	result := Result{Scenario: c.Scenario.Name, Seed: c.Seed, Kafka: c.Kafka, Replicas: c.Scenario.Replicas, Lasted: c.Lasts, Began: time.Now(),
+		Rate: c.Scenario.Rate, Env: c.Env, Expected: c.Scenario.Expected, Faults: []Broken{}}
+	if err := c.describePrograms(ctx, &result); err != nil {
+		return result, err
+	}
+	schedule, notDone, err := plan(c.Scenario, c.Seed, c.Lasts, c.Kafka)
 	if err != nil {
 		return result, err
 	}
+	result.NotDone = notDone
 	dir := filepath.Join(c.Dir, fmt.Sprintf("%s-%d-%s", c.Scenario.Name, c.Seed, result.Began.Format("150405")))
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return result, fmt.Errorf("make the run's directory: %w", err)
@@ -71,6 +78,20 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	return result, err
 }
 
+// describePrograms notes what is run.
+func (c Config) describePrograms(ctx context.Context, result *Result) (err error) {
+	if result.Of, err = builtFrom(c.Programs.Router); err != nil {
+		return err
+	}
+	if result.Of.Commit == "" && c.Programs.Source != "" {
+		result.Of.askGit(ctx, c.Programs.Source)
+	}
+	if c.Programs.Old != "" {
+		result.Old, err = builtFrom(c.Programs.Old)
+	}
+	return err
+}
+
 // run is one run.
 type run struct {
 	Config
@@ -80,6 +101,7 @@ type run struct {
 	system   *system
 	load     *load
 	progress *progress
+	trouble  trouble
 	began    time.Time
 }
 
@@ -93,6 +115,9 @@ func (r *run) say(format string, args ...any) {
 }
 
 func (r *run) wrong(format string, args ...any) {
+	if len(r.result.Why) == 0 {
+		r.say("to repeat it, at %s: %s", r.result.Of, r.Command())
+	}
 	r.result.Why = append(r.result.Why, fmt.Sprintf(format, args...))
 	r.say("WRONG: "+format, args...)
 }
@@ -100,7 +125,11 @@ func (r *run) wrong(format string, args ...any) {
 func (r *run) whole(ctx context.Context, schedule []Planned) (err error) {
 	s := r.Scenario
 	r.say("%s, seed %d: %d replicas, %s broker, %.0f orders/s for %s", s.Name, r.Seed, s.Replicas, r.Kafka, s.Rate, r.Lasts)
-	if r.system, err = startSystem(ctx, r.dir, r.Programs, r.Kafka, s); err != nil {
+	r.say("to repeat it, at %s: %s", r.result.Of, r.Command())
+	for _, f := range r.result.NotDone {
+		r.say("not done: %s", f)
+	}
+	if r.system, err = startSystem(ctx, r.dir, r.Config); err != nil {
 		return err
 	}
 	defer func() {
@@ -109,7 +138,7 @@ func (r *run) whole(ctx context.Context, schedule []Planned) (err error) {
 		}
 		err = errors.Join(err, r.system.close())
 	}()
-	if r.load, err = newLoad(r.Seed, s, r.system); err != nil {
+	if r.load, err = newLoad(r.Seed, s, r.system, &r.trouble); err != nil {
 		return err
 	}
 	defer r.load.close()
@@ -145,7 +174,12 @@ func (r *run) underLoad(ctx context.Context, schedule []Planned) error {
 		r.load.wait()
 	}()
 
-	if err := r.follow(ctx, schedule); err != nil {
+	during, afterwards := schedule, []Planned(nil)
+	if r.Scenario.AtRest {
+		during, afterwards = nil, schedule
+	}
+	late, err := r.follow(ctx, during)
+	if err != nil {
 		return err
 	}
 	sleep(ctx, r.Lasts-time.Since(r.began))
@@ -156,10 +190,8 @@ func (r *run) underLoad(ctx context.Context, schedule []Planned) error {
 	r.load.wait()
 	r.result.Accepted, r.result.Again = r.load.count(), r.load.again.Load()
 	r.say("%d orders were accepted; waiting for rest", r.result.Accepted)
-	if r.Scenario.finish != nil {
-		if err := r.Scenario.finish(ctx, r.system, r.say); err != nil {
-			return err
-		}
+	if err := r.finish(ctx, afterwards, late); err != nil {
+		return err
 	}
 	if err := r.system.awaitReady(ctx); err != nil {
 		return err
@@ -177,58 +209,28 @@ func (r *run) underLoad(ctx context.Context, schedule []Planned) error {
 	if err != nil {
 		return err
 	}
-	r.judge(verdict)
+	r.judge(ctx, verdict)
 	return ctx.Err()
 }
 
-// step is the begin or the end of a fault.
-type step struct {
-	at   time.Duration
-	does func(context.Context) error
-}
-
-// follow breaks and heals as it was planned. What takes longer than that delays what comes after it, so that each fault
-// lasts as long as it is to.
-func (r *run) follow(ctx context.Context, schedule []Planned) error {
-	var steps []step
-	for _, p := range schedule {
-		f, err := faultNamed(p.Fault)
-		if err != nil {
+// finish is what comes when nothing is placed any more: faults that are for a system at rest, the end of those that lasted
+// until now, and what the scenario has besides.
+func (r *run) finish(ctx context.Context, afterwards []Planned, late []step) error {
+	if len(afterwards) > 0 {
+		if err := r.system.awaitQuiet(ctx, r.say, quietAll); err != nil {
 			return err
 		}
-		i := &injection{system: r.system, replica: r.system.replicas[p.Replica], random: rand.New(rand.NewPCG(p.Seed, 1))}
-		broken, end := Broken{Fault: p.Fault, Replica: p.Replica, Recovery: -1}, heal(nil)
-		steps = append(steps, step{p.At, func(ctx context.Context) error {
-			broken.At = time.Since(r.began)
-			r.say("%s at %s for %s: %s", f.Name, i.replica.name, p.Lasts.Round(time.Millisecond), f.What)
-			if end, err = f.inject(ctx, i); err != nil {
-				return fmt.Errorf("%s: %w", f.Name, err)
-			}
-			return nil
-		}}, step{p.At + p.Lasts, func(ctx context.Context) error {
-			if end == nil {
-				return nil
-			}
-			hits, err := end(ctx)
-			if err != nil {
-				return fmt.Errorf("heal %s: %w", f.Name, err)
-			}
-			broken.Hits, broken.Healed = hits, time.Since(r.began)
-			r.result.Faults = append(r.result.Faults, broken)
-			r.say("%s is over, felt %d times: %s", f.Name, hits, f.Heals)
-			return nil
-		}})
-	}
-	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
-	var behind time.Duration
-	for _, s := range steps {
-		if !sleep(ctx, s.at+behind-time.Since(r.began)) {
-			return ctx.Err()
+		if _, err := r.follow(ctx, afterwards); err != nil {
+			return err
 		}
+	}
+	for _, s := range late {
 		if err := s.does(ctx); err != nil {
 			return err
 		}
-		behind = max(behind, time.Since(r.began)-s.at)
 	}
-	return nil
+	if r.Scenario.finish == nil {
+		return nil
+	}
+	return r.Scenario.finish(ctx, r.system, r.say)
 }

@@ -35,6 +35,10 @@ type Scenario struct {
 	Brief time.Duration
 	// Once has each fault come once at most.
 	Once bool
+	// AtRest has the faults come when everything that was placed has ended.
+	AtRest bool
+	// Patient: no order may be cancelled at a deadline that nothing but an outage of ours delays.
+	Patient bool
 	// Expected says in words what must come about where it is not that nothing is wrong.
 	Expected string
 	// Elsewhere says where it is shown, or why it cannot be done here, of a scenario that is not run.
@@ -44,6 +48,8 @@ type Scenario struct {
 	expect func(*Verdict) []string
 	// finish is done when all is healed and nothing is placed any more, before the system must come to rest.
 	finish func(context.Context, *system, func(string, ...any)) error
+	// dropsLetters: finish drops letters, so that orders may stay open for their sake.
+	dropsLetters bool
 }
 
 const (

@@ -53,6 +53,7 @@ func (d *database) start(ctx context.Context) (err error) {
 	for _, statement := range []string{
 		"DO $$ BEGIN CREATE ROLE " + role + " LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
 		"ALTER DATABASE " + d.name() + " OWNER TO " + role,
+		"ALTER ROLE " + role + " SET deadlock_timeout = '" + deadlockTimeout + "'",
 	} {
 		if _, err := d.admin.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("make the role %s: %w", role, err)

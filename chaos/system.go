@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -45,20 +46,10 @@ type system struct {
 	unmount func() error
 }
 
-// Programs are the paths of what is run.
-type Programs struct {
-	// Router is the router, and the checker.
-	Router string
-	// Old is the router of every second replica; empty: Router.
-	Old string
-	// Chaos is this command: its hidden command broker is the embedded broker's process.
-	Chaos string
-}
-
 // startSystem starts the servers and the routers, and waits until all are ready.
-func startSystem(ctx context.Context, dir string, p Programs, kind Kafka, s Scenario) (*system, error) {
-	y := &system{dir: dir, programs: p, env: append(append([]string(nil), settings...), s.Env...)}
-	if err := y.start(ctx, kind, s); err != nil {
+func startSystem(ctx context.Context, dir string, c Config) (*system, error) {
+	y := &system{dir: dir, programs: c.Programs, env: slices.Concat(settings, c.Scenario.Env, c.Env)}
+	if err := y.start(ctx, c.Kafka, c.Scenario); err != nil {
 		return nil, errors.Join(err, y.close())
 	}
 	return y, nil
@@ -164,12 +155,12 @@ func (y *system) complaints() (list []string, err error) {
 	return list, err
 }
 
-// restarts is how often routers ended by themselves.
-func (y *system) restarts() (n int) {
+// endings are how routers ended by themselves.
+func (y *system) endings() (list []ending) {
 	for _, r := range y.replicas {
-		n += len(r.endings())
+		list = append(list, r.endings()...)
 	}
-	return n
+	return list
 }
 
 // close ends everything; the files stay.

@@ -26,6 +26,8 @@ const (
 	restPatience = 3 * time.Minute
 	// lookPatience is for the look itself.
 	lookPatience = 2 * time.Minute
+	// mostListed is how many violations and orders that have not ended verify is to describe: all that a run has.
+	mostListed = "10000"
 )
 
 // Verdict is what router verify says, as far as it is used here.
@@ -49,6 +51,12 @@ type Verdict struct {
 			Reason string `json:"reason"`
 		} `json:"examples"`
 	} `json:"invariants"`
+	// Listed are the first orders that have not ended, with their reasons; a run's result has their count alone.
+	Listed []struct {
+		Order   string   `json:"order"`
+		Status  string   `json:"status"`
+		Reasons []string `json:"reasons"`
+	} `json:"listed,omitempty"`
 	ListedCount int64    `json:"listedCount"`
 	Warnings    []string `json:"warnings"`
 }
@@ -62,6 +70,17 @@ func (v *Verdict) violated() map[string]int64 {
 		}
 	}
 	return list
+}
+
+// keptExamples are how many violations of an invariant a result has; the run's directory has all.
+const keptExamples = 10
+
+// shorten leaves out what nobody reads in a line of results.
+func (v *Verdict) shorten() {
+	v.Listed = nil
+	for i := range v.Invariants {
+		v.Invariants[i].Examples = v.Invariants[i].Examples[:min(keptExamples, len(v.Invariants[i].Examples))]
+	}
 }
 
 // example is one violation, for a line.
@@ -78,7 +97,7 @@ func (v *Verdict) example() string {
 func (y *system) verify(ctx context.Context) (*Verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, restPatience+lookPatience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, y.programs.Router, "verify", "--at-rest", "--wait", restPatience.String(), "--output", "json",
+	cmd := exec.CommandContext(ctx, y.programs.Router, "verify", "--at-rest", "--wait", restPatience.String(), "--output", "json", "--examples", mostListed,
 		"--accepted", filepath.Join(y.dir, acceptedFile))
 	cmd.Env = y.toolEnv()
 	var out, complaint bytes.Buffer

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	conns   map[net.Conn]bool // nil: closed
 	weather Weather
+	random  *rand.Rand    // for the weather
 	changed chan struct{} // closed when the weather changes
 	onHit   func()
 }
@@ -60,7 +62,7 @@ func (p *Proxy) start() (err error) {
 	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return fmt.Errorf("listen for a proxy: %w", err)
 	}
-	p.conns, p.changed = map[net.Conn]bool{}, make(chan struct{})
+	p.conns, p.changed, p.random = map[net.Conn]bool{}, make(chan struct{}), rand.New(rand.NewPCG(0, 0))
 	p.running.Go(p.accept)
 	return nil
 }

@@ -21,6 +21,8 @@ type Weather struct {
 	Piece int
 	// ResetAfter ends each connection with a reset after so many bytes, half of it to all of it by chance; 0: never.
 	ResetAfter int
+	// Seed is where chance comes from: what is drawn is the same for the same seed, who draws it is not.
+	Seed uint64
 }
 
 // SetWeather changes the weather, of connections that are open too.
@@ -38,7 +40,7 @@ func (p *Proxy) SetWeather(w Weather) {
 
 // setWeather wakes whoever waits for a change; the caller holds mu.
 func (p *Proxy) setWeather(w Weather) {
-	p.weather = w
+	p.weather, p.random = w, rand.New(rand.NewPCG(w.Seed, 0))
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -65,8 +67,15 @@ type outside struct {
 	passed atomic.Int64
 }
 
+// chance draws from 0 to less than 1.
+func (p *Proxy) chance() float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.random.Float64()
+}
+
 func (p *Proxy) weathered(c net.Conn) *outside {
-	return &outside{Conn: c, proxy: p, share: (1 + rand.Float64()) / 2}
+	return &outside{Conn: c, proxy: p, share: (1 + p.chance()) / 2}
 }
 
 // admitted waits while it is silent, and tells whether a new connection is let through.
@@ -131,7 +140,7 @@ func (c *outside) pass(n int) error {
 	w := c.wait()
 	if w.Delay > 0 || w.Jitter > 0 {
 		c.proxy.hit()
-		time.Sleep(w.Delay + rand.N(w.Jitter+1))
+		time.Sleep(w.Delay + time.Duration(c.proxy.chance()*float64(w.Jitter)))
 	}
 	if w.ResetAfter == 0 {
 		c.passed.Store(0) // what passed in fine weather does not count

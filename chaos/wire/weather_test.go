@@ -167,3 +167,21 @@ func TestCloseEndsASilentLine(t *testing.T) {
 		t.Error("Close waits for ever")
 	}
 }
+
+func TestTheSameSeedHasTheSameWeather(t *testing.T) {
+	draw := func(seed uint64) (list [5]float64) {
+		p, err := NewProxy(func() (net.Conn, error) { return nil, net.ErrClosed })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		p.SetWeather(Weather{Seed: seed})
+		for i := range list {
+			list[i] = p.chance()
+		}
+		return list
+	}
+	if one, same, other := draw(1), draw(1), draw(2); one != same || one == other {
+		t.Errorf("seed 1 draws %v and then %v, seed 2 %v", one, same, other)
+	}
+}

@@ -15,6 +15,7 @@ func TestWrongUsageIsSaid(t *testing.T) {
 		{"--scenario nowhere", `no scenario "nowhere"`},
 		{"--kafka none", `--kafka "none"`},
 		{"--seeds 0", "at least one"},
+		{"--race --router bin/router", "leave one out"},
 		{"--nonsense", "--help"},
 		{"something", "takes no arguments"},
 	} {

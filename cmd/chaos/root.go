@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +33,7 @@ type flags struct {
 	router    string
 	dir       string
 	results   string
+	race      bool
 	keep      bool
 	list      bool
 	report    bool
@@ -48,7 +48,9 @@ func rootCommand() *cobra.Command {
 
 Each run starts Postgres, a broker and routers of its own, places orders from a seed, breaks things at times and places
 from the same seed, heals them, waits for rest, and runs router verify, whose word is the verdict. The
-same seed makes the same schedule; how far the system has come by then is up to the machine.
+seed determines what breaks, where, when and for how long, and which orders are placed. It does not determine which
+request, packet or row a fault meets: how far the system has come by then is up to the machine. Each run prints
+the command that repeats it.
 
 Without flags, every scenario is run once. A run that went wrong leaves everything behind and says where: what happened
 when, the logs of all processes, a dump of the database, the topics, what verify said.`,
@@ -81,6 +83,7 @@ when, the logs of all processes, a dump of the database, the topics, what verify
 	flags.StringVar(&f.router, "router", "", "the router's program; default: it is built")
 	flags.StringVar(&f.dir, "dir", "", "where runs keep their files (default: a directory for temporary files)")
 	flags.StringVar(&f.results, "results", filepath.Join("chaos", "results", "latest.jsonl"), "the file that results are added to, one line each; empty: none")
+	flags.BoolVar(&f.race, "race", false, "build the router with the race detector, which --quick does where there is a C compiler; what it finds is wrong")
 	flags.BoolVar(&f.keep, "keep", false, "keep the files of good runs too")
 	flags.BoolVar(&f.list, "list", false, "list scenarios and faults")
 	flags.BoolVar(&f.report, "report", false, "write docs/chaos.md from what lies in "+keptResults)
@@ -103,6 +106,9 @@ func (f flags) chosen() ([]chaos.Scenario, error) {
 	}
 	if f.seeds < 1 || f.lasts < 0 || f.rate < 0 || f.replicas < 0 {
 		return nil, errors.New("--seeds, --for, --rate and --replicas: at least one, and not less than nothing")
+	}
+	if f.race && f.router != "" {
+		return nil, errors.New("--race and --router: what is built already cannot be built with the race detector; leave one out")
 	}
 	switch {
 	case f.random:
@@ -141,7 +147,7 @@ func run(ctx context.Context, f flags, out io.Writer) (err error) {
 	if err := errors.Join(os.MkdirAll(f.dir, 0o711), os.Chmod(f.dir, 0o711)); err != nil { // as root, Postgres runs as another user, who has to get in
 		return fmt.Errorf("make a directory for the runs: %w", err)
 	}
-	programs, clean, err := f.programs(ctx)
+	programs, clean, err := f.programs(ctx, out)
 	if err != nil {
 		return err
 	}
@@ -154,7 +160,7 @@ func run(ctx context.Context, f flags, out io.Writer) (err error) {
 				continue
 			}
 			s = f.changed(s)
-			result, err := chaos.Run(ctx, chaos.Config{Scenario: s, Seed: f.seed + n, Lasts: f.lasts, Kafka: chaos.Kafka(f.kafka), Programs: programs, Dir: f.dir, Keep: f.keep, Out: out})
+			result, err := chaos.Run(ctx, chaos.Config{Scenario: s, Seed: f.seed + n, Lasts: f.lasts, Kafka: chaos.Kafka(f.kafka), Env: f.env, Race: f.race, Programs: programs, Dir: f.dir, Keep: f.keep, Out: out})
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -177,7 +183,6 @@ func run(ctx context.Context, f flags, out io.Writer) (err error) {
 
 // changed is a scenario with what was asked for instead.
 func (f flags) changed(s chaos.Scenario) chaos.Scenario {
-	s.Env = slices.Concat(s.Env, f.env)
 	if f.rate > 0 {
 		s.Rate = f.rate
 	}
@@ -188,7 +193,7 @@ func (f flags) changed(s chaos.Scenario) chaos.Scenario {
 }
 
 // programs builds what is missing.
-func (f flags) programs(ctx context.Context) (p chaos.Programs, clean func(), err error) {
+func (f flags) programs(ctx context.Context, out io.Writer) (p chaos.Programs, clean func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return p, nil, fmt.Errorf("find this program: %w", err)
@@ -209,7 +214,15 @@ func (f flags) programs(ctx context.Context) (p chaos.Programs, clean func(), er
 		return p, nil, fmt.Errorf("make a directory for programs: %w", err)
 	}
 	clean = func() { _ = os.RemoveAll(dir) }
-	if p, err = chaos.Build(ctx, dir, self); err != nil {
+	race := f.race
+	if f.quick && !race {
+		if none := chaos.NoRaces(ctx); none != nil {
+			fmt.Fprintf(out, "races are not looked for: %v\n", none)
+		} else {
+			race = true
+		}
+	}
+	if p, err = chaos.Build(ctx, dir, self, race); err != nil {
 		clean()
 		return p, nil, err
 	}
