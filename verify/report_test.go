@@ -85,6 +85,26 @@ func TestTheReportSaysWhatWasFound(t *testing.T) {
 	}
 }
 
+// Whoever waits for rest goes on waiting while all that is wrong may pass.
+func TestViolationsThatMayPass(t *testing.T) {
+	late := func() *world {
+		w := newWorld()
+		w.parked.Waits[0].Due = 0
+		return w
+	}
+	if r := reportOf(t, late()); r.Violations != 1 || !r.mayPass() {
+		t.Errorf("%d violations, of which %d may pass", r.Violations, r.passing)
+	}
+	w := late()
+	w.level(func(l *level) { l.Sold++; l.Available-- })
+	if r := reportOf(t, w); r.Violations != 2 || r.mayPass() {
+		t.Errorf("%d violations, of which %d may pass", r.Violations, r.passing)
+	}
+	if reportOf(t, newWorld()).mayPass() {
+		t.Error("there is none")
+	}
+}
+
 func TestAGoodReport(t *testing.T) {
 	r := reportOf(t, newWorld())
 	var text strings.Builder
