@@ -12,7 +12,7 @@ import (
 func (r *run) judge(ctx context.Context, v *Verdict) {
 	r.result.Verdict = v
 	if r.Scenario.expect != nil {
-		for _, why := range r.Scenario.expect(v) {
+		for _, why := range r.Scenario.expect(r.result) {
 			r.wrong("%s", why)
 		}
 	} else if !v.OK {

@@ -52,12 +52,33 @@ func TestOnlyWhatIsExpected(t *testing.T) {
 		{`{"invariants":[{"id":"I8","violations":3},{"id":"I1","violations":1}]}`, 1},
 		{`{"invariants":[{"id":"I1","violations":1}]}`, 2},
 	} {
-		if why := only("I8")(verdictOf(t, c.verdict)); len(why) != c.wrong {
+		if why := only("I8")(&Result{Verdict: verdictOf(t, c.verdict)}); len(why) != c.wrong {
 			t.Errorf("%s: %v, want %d things wrong", c.verdict, why, c.wrong)
 		}
 	}
-	if why := only("I7", "I8")(verdictOf(t, one)); len(why) != 1 {
+	if why := only("I7", "I8")(&Result{Verdict: verdictOf(t, one)}); len(why) != 1 {
 		t.Errorf("what may come does not stand for what must: %v", why)
+	}
+}
+
+// What was removed unread has to be counted record by record.
+func TestWhatWasRemovedIsCounted(t *testing.T) {
+	removed := []Broken{{Fault: "retention-passes", Hits: 59}}
+	many := `{"reason":"58 records were removed before notification-service had read them: its offset is 8"}`
+	one := `{"reason":"1 records were removed before notification-service had read them: its offset is 7"}`
+	other := `{"order":"a","reason":"notification has not processed this PaymentPending"}`
+	for _, c := range []struct {
+		examples string
+		wrong    int
+	}{
+		{many + "," + one, 0},
+		{many, 1},
+		{many + "," + one + "," + other, 1},
+	} {
+		v := verdictOf(t, `{"invariants":[{"id":"I8","violations":2,"examples":[`+c.examples+`]}]}`)
+		if why := removedUnread(&Result{Verdict: v, Faults: removed}); len(why) != c.wrong {
+			t.Errorf("%s: %q, want %d things wrong", c.examples, why, c.wrong)
+		}
 	}
 }
 

@@ -55,6 +55,14 @@ func (y *system) awaitQuiet(ctx context.Context, say func(string, ...any), q qui
 	return nil
 }
 
+// stillToHear is how many records a group has before it in a partition: those that were removed it will never hear.
+func stillToHear(p kadm.GroupMemberLag) int64 {
+	if p.Err != nil || p.End.Err != nil {
+		return 0 // of a topic that is gone nobody hears anything
+	}
+	return max(0, p.End.Offset-max(p.Commit.At, p.Start.Offset))
+}
+
 // onItsWay says what has not come to its end; empty: nothing.
 func (y *system) onItsWay(ctx context.Context, q quiet) (string, error) {
 	var unsent, waits, unheard int64
@@ -78,7 +86,9 @@ func (y *system) onItsWay(ctx context.Context, q quiet) (string, error) {
 			if err := l.Error(); err != nil {
 				return err
 			}
-			unheard += l.Lag.Total()
+			for _, p := range l.Lag.Sorted() {
+				unheard += stillToHear(p)
+			}
 		}
 		return nil
 	})

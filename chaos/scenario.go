@@ -44,8 +44,8 @@ type Scenario struct {
 	// Elsewhere says where it is shown, or why it cannot be done here, of a scenario that is not run.
 	Elsewhere string
 
-	// expect tells what is wrong with a verdict; nil: it must be good.
-	expect func(*Verdict) []string
+	// expect tells what is wrong with a run's verdict; nil: it must be good.
+	expect func(*Result) []string
 	// finish is done when all is healed and nothing is placed any more, before the system must come to rest.
 	finish func(context.Context, *system, func(string, ...any)) error
 	// dropsLetters: finish drops letters, so that orders may stay open for their sake.
