@@ -200,13 +200,13 @@ func TestWhatIsNotDoneIsSaid(t *testing.T) {
 // The page hides no scenario, and knows what old results do not say.
 func TestThePageHidesNothing(t *testing.T) {
 	page := Page([]Result{
-		{Scenario: "kill", Seed: 1, Kafka: EmbeddedKafka, Lasted: time.Second, Restarts: 2},
+		{Scenario: "kill", Seed: 1, Kafka: EmbeddedKafka, Lasted: time.Second, Restarts: 2, OK: true, Verdict: verdictOf(t, `{"counts":{"letters":3}}`)},
 		{Scenario: "no-room", Seed: 2, Kafka: EmbeddedKafka, Lasted: time.Second, Rate: 20, Of: &Program{Commit: "0123456789", Changed: true, Race: true},
 			NotDone: []string{"disk-full: only root can"}, NeverFelt: []string{"few-connections"}},
 	}, "nothing\n")
 	for _, want := range []string{
 		"| kill: kill -9 of routers at random under load | – |", "2 routers ended by themselves, why was not kept",
-		"| 0123456+ -race |", "not done: disk-full: only root can", "never felt few-connections",
+		"seed 1: 3 letters were open and 0 messages parked, which was not judged then", "| 0123456+ -race |", "not done: disk-full: only root can", "never felt few-connections",
 		"| 12 | too-little-stock: most orders want one article of which there is too little, in crossed lines | – | – | – | – | – | – | – | – | **not run** |",
 	} {
 		if !strings.Contains(page, want) {
