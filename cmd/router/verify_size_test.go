@@ -298,7 +298,12 @@ func (one *filledTable) fill(t *testing.T, db *sql.DB, from, to int) {
 		t.Fatal(err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	into, err := tx.PrepareContext(t.Context(), pq.CopyInSchema(one.schema, one.name, one.columns...))
+	columns := make([]string, len(one.columns))
+	for i, name := range one.columns {
+		columns[i] = pq.QuoteIdentifier(name)
+	}
+	into, err := tx.PrepareContext(t.Context(), fmt.Sprintf("COPY %s.%s (%s) FROM STDIN",
+		pq.QuoteIdentifier(one.schema), pq.QuoteIdentifier(one.name), strings.Join(columns, ", ")))
 	if err != nil {
 		t.Fatal(err)
 	}
