@@ -35,14 +35,12 @@ var serviceCrashFaults = makeServiceCrashFaults()
 func makeServiceCrashFaults() (list []Fault) {
 	for _, table := range ordersOf {
 		service, _, _ := strings.Cut(table, ".")
-		commit := func(s wire.Statement) bool { return s.Text == "COMMIT" && writes(s.Within, table) }
-		between := func(s wire.Statement) bool {
-			return s.Text != "COMMIT" && s.Text != "ROLLBACK" && writes(s.Within, table)
-		}
+		commit := func(s wire.Statement) bool { return s.Text == "COMMIT" && writes(table, s.Within...) }
+		between := func(s wire.Statement) bool { return isMidBatch(s, table) }
 		list = append(list,
 			dieAtStatement("die-before-commit-"+service, "before a COMMIT of "+service, wire.CutBefore, commit),
 			dieAtStatement("die-after-commit-"+service, "after a COMMIT of "+service+", before anybody heard of it", wire.CutAfter, commit),
-			dieAtStatement("die-mid-batch-"+service, "in a transaction of "+service+", after its rows were written or inserted", wire.CutBefore, between))
+			dieAtStatement("die-mid-batch-"+service, "in a transaction of "+service+", between two statements that write", wire.CutBefore, between))
 	}
 	for i := range list {
 		list[i].Alone, list[i].Shortest, list[i].Longest = true, shortestServiceAmbush, longestServiceAmbush
@@ -50,9 +48,16 @@ func makeServiceCrashFaults() (list []Fault) {
 	return list
 }
 
-// writes tells whether statements of a transaction change a service's rows.
-func writes(within []string, table string) bool {
-	return slices.ContainsFunc(within, func(text string) bool {
+// isMidBatch tells whether a transaction that changes a service's rows has written something, rows or events, and is about to
+// go on.
+func isMidBatch(s wire.Statement, table string) bool {
+	begun := writes(table, s.Within...)
+	return s.Text != "COMMIT" && s.Text != "ROLLBACK" && (begun || writes("millrace.outbox", s.Within...) && writes(table, s.Text))
+}
+
+// writes tells whether statements change a table.
+func writes(table string, statements ...string) bool {
+	return slices.ContainsFunc(statements, func(text string) bool {
 		return strings.Contains(text, "INSERT INTO "+table+" ") || strings.Contains(text, "UPDATE "+table+" ")
 	})
 }

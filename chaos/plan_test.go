@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"millrace/chaos/wire"
 )
 
 // What is printed must be enough to do it again.
@@ -77,6 +79,26 @@ func TestEveryScenarioOfThePlan(t *testing.T) {
 	for number := 1; number <= all; number++ {
 		if !there[number] {
 			t.Errorf("scenario %d of the plan is missing", number)
+		}
+	}
+}
+
+// A transaction is met between what it writes, whichever it writes first.
+func TestTheMiddleOfABatch(t *testing.T) {
+	const rows, events = "INSERT INTO notification.orders (order_id) SELECT", "INSERT INTO millrace.outbox (service) SELECT"
+	for _, c := range []struct {
+		within []string
+		text   string
+		is     bool
+	}{
+		{[]string{"BEGIN"}, rows, false},
+		{[]string{"BEGIN", rows}, events, true},
+		{[]string{"BEGIN", events}, rows, true},
+		{[]string{"BEGIN", rows}, "COMMIT", false},
+		{[]string{"BEGIN", events}, "INSERT INTO orders.orders (order_id) SELECT", false},
+	} {
+		if got := isMidBatch(wire.Statement{Text: c.text, Within: c.within}, "notification.orders"); got != c.is {
+			t.Errorf("%q after %q: %v, want %v", c.text, c.within, got, c.is)
 		}
 	}
 }
