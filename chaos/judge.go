@@ -92,17 +92,43 @@ func (r *run) judgeFelt() {
 
 // judgeEndings: a router may end by itself where it finds no servers at its start, and not otherwise.
 func (r *run) judgeEndings() {
+	var alike []alikeEndings
 	for _, e := range r.system.endings() {
 		at := e.at.Sub(r.began)
-		text := fmt.Sprintf("%s ended by itself at %.1fs: %s", e.router, at.Seconds(), e.why)
 		r.result.Restarts++
-		r.result.Endings = append(r.result.Endings, text)
-		if e.code == exitFailed && explained(e.began.Sub(r.began), at, r.result.Faults) {
-			r.say("%s", text)
-		} else {
-			r.wrong("%s; no fault explains that", text)
+		if e.code != exitFailed || !explained(e.began.Sub(r.began), at, r.result.Faults) {
+			r.wrong("%s ended by itself at %.1fs: %s; no fault explains that", e.router, at.Seconds(), e.why)
 		}
+		alike = addEnding(alike, e, at)
 	}
+	for _, a := range alike {
+		r.result.Endings = append(r.result.Endings, a.String())
+		r.say("%s", a)
+	}
+}
+
+// alikeEndings are ends of one router for one reason: while it finds no servers, it ends again and again.
+type alikeEndings struct {
+	router, why string
+	times       int
+	first, last time.Duration
+}
+
+func (a alikeEndings) String() string {
+	if a.times == 1 {
+		return fmt.Sprintf("%s ended by itself at %.1fs: %s", a.router, a.first.Seconds(), a.why)
+	}
+	return fmt.Sprintf("%s ended by itself %d times from %.1fs to %.1fs: %s", a.router, a.times, a.first.Seconds(), a.last.Seconds(), a.why)
+}
+
+func addEnding(list []alikeEndings, e ending, at time.Duration) []alikeEndings {
+	i := slices.IndexFunc(list, func(a alikeEndings) bool { return a.router == e.router && a.why == e.why })
+	if i < 0 {
+		return append(list, alikeEndings{e.router, e.why, 1, at, at})
+	}
+	list[i].times++
+	list[i].last = at
+	return list
 }
 
 // explained tells whether a server, or the line to one, was broken at any time while a router ran.

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -101,6 +102,18 @@ func TestWhatExplainsAnEnd(t *testing.T) {
 		if got := explained(c.began, c.ended, list); got != c.is {
 			t.Errorf("a router that ran from %s to %s: explained %v, want %v", c.began, c.ended, got, c.is)
 		}
+	}
+}
+
+// Fifty ends for one reason are one line.
+func TestEndsThatAreAlikeAreOneLine(t *testing.T) {
+	var list []alikeEndings
+	for n := range 3 {
+		list = addEnding(list, ending{router: "router-1", why: "no broker"}, time.Duration(n)*time.Second)
+	}
+	list = addEnding(list, ending{router: "router-2", why: "no broker"}, 5*time.Second)
+	if got, want := fmt.Sprint(list), "[router-1 ended by itself 3 times from 0.0s to 2.0s: no broker router-2 ended by itself at 5.0s: no broker]"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 
@@ -205,7 +218,7 @@ func TestThePageHidesNothing(t *testing.T) {
 			NotDone: []string{"disk-full: only root can"}, NeverFelt: []string{"few-connections"}},
 	}, "nothing\n")
 	for _, want := range []string{
-		"| kill: kill -9 of routers at random under load | – |", "2 routers ended by themselves, why was not kept",
+		"| kill: kill -9 of routers at random under load | – |", "seed 1: routers ended by themselves 2 times, why was not kept",
 		"seed 1: 3 letters were open and 0 messages parked, which was not judged then", "| 0123456+ -race |", "not done: disk-full: only root can", "never felt few-connections",
 		"| 12 | too-little-stock: most orders want one article of which there is too little, in crossed lines | – | – | – | – | – | – | – | – | **not run** |",
 	} {

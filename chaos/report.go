@@ -85,10 +85,22 @@ func (s *sum) note(r Result) {
 	}
 	switch {
 	case len(r.Endings) > 0:
-		add(fmt.Sprintf("seed %d: %d routers ended by themselves, such as %s", r.Seed, r.Restarts, r.Endings[0]))
+		add(fmt.Sprintf("seed %d: routers ended by themselves %d times; %s", r.Seed, r.Restarts, inCell(r.Endings[0])))
 	case r.Restarts > 0:
-		add(fmt.Sprintf("seed %d: %d routers ended by themselves, why was not kept", r.Seed, r.Restarts))
+		add(fmt.Sprintf("seed %d: routers ended by themselves %d times, why was not kept", r.Seed, r.Restarts))
 	}
+}
+
+// longestNote is how much of a reason a cell of the table has.
+const longestNote = 160
+
+// inCell makes a reason fit into a cell.
+func inCell(text string) string {
+	short := []rune(strings.ReplaceAll(text, "|", "/"))
+	if len(short) <= longestNote {
+		return string(short)
+	}
+	return string(short[:longestNote]) + "…"
 }
 
 // mostSeeds are named one by one; of more, the first and the last.

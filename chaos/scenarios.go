@@ -10,7 +10,7 @@ var scenarios = slices.Concat(planned, besides)
 
 var planned = []Scenario{
 	{Number: 1, Name: "kill", Title: "kill -9 of routers at random under load", Faults: []string{"router-kill", "routers-kill"}},
-	{Number: 2, Name: "crash-points", Title: "kill -9 of routers at exact places, of each service", Faults: slices.Concat(names(crashFaults), names(serviceCrashFaults)), Lasts: 4 * time.Minute, Once: true},
+	{Number: 2, Name: "crash-points", Title: "kill -9 of routers at exact places, of each service", Faults: slices.Concat(names(crashFaults), names(serviceCrashFaults)), Lasts: 210 * time.Second, Once: true},
 	{Number: 3, Name: "answers-lost", Title: "done, and reported as failed", Lasts: 50 * time.Second,
 		Faults: []string{"commit-answer-lost", "commit-lost", "outbox-delete-lost", "produce-answer-lost", "produced-but-timed-out", "provider-answer-lost"}},
 	{Number: 4, Name: "unknown-payments", Title: "no word of a payment, then a late, doubled or wrong one",
