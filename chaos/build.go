@@ -15,8 +15,8 @@ import (
 type Programs struct {
 	// Router is the router, and the checker.
 	Router string
-	// Source is the checkout that Router was built from; empty: somebody built it before.
-	Source string
+	// Built is what Build made Router from; nil: somebody built it before.
+	Built *Program
 	// Old is the router of every second replica; empty: Router.
 	Old string
 	// Chaos is this command: its hidden command broker is the embedded broker's process.
@@ -77,7 +77,7 @@ func builtFrom(path string) (*Program, error) {
 	return p, nil
 }
 
-// askGit says what a checkout is, where a build was told not to.
+// askGit says what a checkout is: builds may have been told not to (GOFLAGS=-buildvcs=false).
 func (p *Program) askGit(ctx context.Context, dir string) {
 	git := func(args ...string) (string, error) {
 		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
@@ -123,7 +123,8 @@ func Build(ctx context.Context, dir, chaos string, race bool) (Programs, error) 
 		}
 		return nil
 	}
-	p := Programs{Router: filepath.Join(dir, "router"), Source: root, Chaos: chaos}
+	p := Programs{Router: filepath.Join(dir, "router"), Built: &Program{}, Chaos: chaos}
+	p.Built.askGit(ctx, root) // now: the tree may be another one before the last run
 	if race {
 		err = build("-race", "./cmd/router")
 	} else {

@@ -43,7 +43,7 @@ func (c Config) Command() string {
 	if c.Programs.Old != "" {
 		add("--old", c.Programs.Old)
 	}
-	if c.Programs.Source == "" && c.Programs.Router != "" {
+	if c.Programs.Built == nil && c.Programs.Router != "" {
 		add("--router", c.Programs.Router)
 	}
 	return strings.Join(words, " ")

@@ -41,7 +41,7 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	c.Lasts = cmp.Or(c.Lasts, c.Scenario.Lasts)
 	result := Result{Scenario: c.Scenario.Name, Seed: c.Seed, Kafka: c.Kafka, Replicas: c.Scenario.Replicas, Lasted: c.Lasts, Began: time.Now(),
 		Rate: c.Scenario.Rate, Env: c.Env, Expected: c.Scenario.Expected, Faults: []Broken{}}
-	if err := c.describePrograms(ctx, &result); err != nil {
+	if err := c.describePrograms(&result); err != nil {
 		return result, err
 	}
 	schedule, notDone, err := plan(c.Scenario, c.Seed, c.Lasts, c.Kafka)
@@ -79,12 +79,12 @@ func Run(ctx context.Context, c Config) (Result, error) {
 }
 
 // describePrograms notes what is run.
-func (c Config) describePrograms(ctx context.Context, result *Result) (err error) {
+func (c Config) describePrograms(result *Result) (err error) {
 	if result.Of, err = builtFrom(c.Programs.Router); err != nil {
 		return err
 	}
-	if result.Of.Commit == "" && c.Programs.Source != "" {
-		result.Of.askGit(ctx, c.Programs.Source)
+	if b := c.Programs.Built; b != nil {
+		result.Of.Commit, result.Of.Changed = b.Commit, b.Changed
 	}
 	if c.Programs.Old != "" {
 		result.Old, err = builtFrom(c.Programs.Old)
