@@ -47,7 +47,7 @@ func checkEndings(o *order, l *look, f *findings) {
 			if o.stands { // that has been said
 				return
 			}
-			f.wrong(i6, o, nil, "it is still %s %s after it was placed, and waits for nothing that is to be seen", status, age.Round(time.Second))
+			f.wrong(i6, o, nil, "it is still %s %s after it was placed, and %s", status, age.Round(time.Second), o.next(l))
 			return
 		}
 		f.listed(o, status, reasons)
@@ -58,6 +58,18 @@ func checkEndings(o *order, l *look, f *findings) {
 // waits tells whether the executor will do what a row waits for.
 func (o *order) waits(s service, step string) bool {
 	return slices.ContainsFunc(o.Waits, func(w wait) bool { return w.Service == s && w.Step == step })
+}
+
+// next is what will happen to an order that has not ended: it tells who looked too early.
+func (o *order) next(l *look) string {
+	what, soonest := "nothing that is to be seen will happen to it", time.Duration(0)
+	for _, w := range o.Waits {
+		if left := time.Duration(w.Due-l.at[w.Service]) * time.Microsecond; left > 0 && (soonest == 0 || left < soonest) {
+			soonest = left
+			what = fmt.Sprintf("the next that happens to it is %q at %s, in %s: look again then", w.Step, w.Service, left.Round(time.Second))
+		}
+	}
+	return what
 }
 
 // reasons are why an order has not ended: what is held up by a failure, and, while the system is not said

@@ -193,7 +193,7 @@ var damages = []damage{
 			w.begun.row(s).Created = w.begun.row(orders).Created
 		}
 		w.begun.row(analytics).Analysed.contribute(w.sums.stored)
-	}, i6, "waits for nothing that is to be seen"},
+	}, i6, `the next that happens to it is "deadline" at order, in 1s: look again then`},
 	{"cancelled, and the payment is kept", func(w *world) {
 		w.cancelled.row(payments).Payment.Status = moneySucceeded
 		w.cancelled.Account.Refunded, w.cancelled.Account.RefundedAmount, w.cancelled.Account.Refunds = 0, 0, nil
