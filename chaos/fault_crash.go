@@ -38,12 +38,9 @@ func makeServiceCrashFaults() (list []Fault) {
 		commit := func(s wire.Statement) bool { return s.Text == "COMMIT" && writes(table, s.Within...) }
 		between := func(s wire.Statement) bool { return isMidBatch(s, table) }
 		list = append(list,
-			dieAtStatement("die-before-commit-"+service, "before a COMMIT of "+service, wire.CutBefore, commit),
-			dieAtStatement("die-after-commit-"+service, "after a COMMIT of "+service+", before anybody heard of it", wire.CutAfter, commit),
-			dieAtStatement("die-mid-batch-"+service, "in a transaction of "+service+", between two statements that write", wire.CutBefore, between))
-	}
-	for i := range list {
-		list[i].Alone, list[i].Shortest, list[i].Longest = true, shortestServiceAmbush, longestServiceAmbush
+			awaitVictim("die-before-commit-"+service, "before a COMMIT of "+service, wire.CutBefore, commit),
+			awaitVictim("die-after-commit-"+service, "after a COMMIT of "+service+", before anybody heard of it", wire.CutAfter, commit),
+			awaitVictim("die-mid-batch-"+service, "in a transaction of "+service+", between two statements that write", wire.CutBefore, between))
 	}
 	return list
 }
@@ -63,28 +60,48 @@ func writes(table string, statements ...string) bool {
 }
 
 // An ambush lasts until the groups, which may still wait for the dead of the last one, are at work again. Whoever dies in
-// it is started again after restartPause. Where one dies of two, the other one goes on meanwhile.
+// it is started again after restartPause. One for a single service is short, and lasts longer where nobody came by in time.
 const (
 	shortestAmbush, longestAmbush               = 7 * time.Second, 10 * time.Second
-	shortestServiceAmbush, longestServiceAmbush = 4 * time.Second, 5 * time.Second
+	shortestServiceAmbush, longestServiceAmbush = 3 * time.Second, 4 * time.Second
+	ambushPatience                              = 15 * time.Second
 )
+
+// awaitVictim is dieAtStatement for one service, which is over when somebody has died.
+func awaitVictim(name, where string, fate wire.Fate, matches func(wire.Statement) bool) Fault {
+	f := ambush(name, where, fate, matches, ambushPatience)
+	f.Alone, f.Shortest, f.Longest = true, shortestServiceAmbush, longestServiceAmbush
+	return f
+}
 
 // dieAtStatement kills whichever router gets there first.
 func dieAtStatement(name, where string, fate wire.Fate, matches func(wire.Statement) bool) Fault {
+	return ambush(name, where, fate, matches, 0)
+}
+
+// ambush is healed after its time, and at most so much later, if nobody has come by.
+func ambush(name, where string, fate wire.Fate, matches func(wire.Statement) bool, patience time.Duration) Fault {
 	return Fault{Name: name, What: "kill -9 of a router " + where, Heals: "it is started again", On: []string{onReplica, onPostgresLine}, Shortest: shortestAmbush, Longest: longestAmbush,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			var killed atomic.Int64
 			var once sync.Once
+			died := make(chan struct{})
 			for _, r := range i.replicas {
 				r.proxy.OnHit(func() {
 					once.Do(func() {
 						killed.Store(count(r.kill()))
+						close(died)
 						time.AfterFunc(restartPause, func() { _ = r.start() }) // the end of it starts it once more
 					})
 				})
 				r.proxy.When(first(fate, matches))
 			}
-			return func(context.Context) (int64, error) {
+			return func(ctx context.Context) (int64, error) {
+				select {
+				case <-died:
+				case <-ctx.Done():
+				case <-time.After(patience):
+				}
 				for _, r := range i.replicas {
 					r.proxy.When(nil)
 					r.proxy.OnHit(nil)

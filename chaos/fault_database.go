@@ -32,7 +32,7 @@ var databaseFaults = []Fault{
 		inject: func(ctx context.Context, i *injection) (heal, error) {
 			return i.hold(ctx, "SELECT 1 FROM orders.orders WHERE status NOT IN ('DELIVERED', 'CANCELLED') ORDER BY order_id LIMIT $1 FOR UPDATE SKIP LOCKED", heldRows)
 		}},
-	{Name: "order-held", Injected: true, Alone: true, What: "an idle transaction holds the row of one open order: its message stays in hand, and its partition has to go on past it", Heals: "it ends", On: onDatabase,
+	{Name: "order-held", Injected: true, Alone: true, What: "an idle transaction holds the row of one open order: its message stays in hand, and no offset of its partition is noted past it", Heals: "it ends", On: onDatabase,
 		Shortest: 6 * time.Second, Longest: 9 * time.Second,
 		inject: func(ctx context.Context, i *injection) (heal, error) {
 			return i.hold(ctx, "SELECT 1 FROM orders.orders WHERE status IN ('PENDING', 'AWAITING_PAYMENT', 'PAYMENT_PENDING', 'PAID') ORDER BY created_at DESC LIMIT 1 FOR UPDATE SKIP LOCKED")
