@@ -52,7 +52,7 @@ var besides = []Scenario{
 	{Name: "offsets-lost", Title: "the groups are deleted", Faults: []string{"offsets-lost"}, Once: true},
 	{Name: "long-outages", Title: "the broker, and then Postgres, is away for longer than every deadline", Faults: []string{"broker-outage", "postgres-outage"}, Once: true, Patient: true, Lasts: 70 * time.Second,
 		// So an outage meets orders that are paid and not yet shipped, and what comes after it takes as long as it may.
-		Env: []string{"CARRIER_STEP=8s"}},
+		Env: []string{"CARRIER_STEP=12s"}},
 	{Name: "retention-passed", Title: "records are removed before a slow service has heard them", Faults: []string{"retention-passes"}, Once: true, Lasts: 10 * time.Second,
 		Expected: "The checker says which records were removed before the slow service had read them (I8), as many as they were, and nothing else: what the others have heard is done, once, and all adds up.",
 		finish:   untilQuiet, expect: removedUnread},
