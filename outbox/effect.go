@@ -57,6 +57,9 @@ type ExecutorOptions[S any] struct {
 	// Grace is how long there must have been no lag before a deadline fires; at least,
 	// and by default, lagGrace. A start counts as lag.
 	Grace time.Duration
+	// Longest is how long a deadline may be. For so long after a lag, deadlines fire later by the lag's length, so
+	// that what was under way gets the time that it lost. 0: it gets none back.
+	Longest time.Duration
 	// Concurrency bounds the calls in flight. 256 when 0.
 	Concurrency int
 	// CallTimeout bounds one call. 10 s when 0; at most half of a claim's lease of 30 s.
@@ -103,7 +106,7 @@ func NewExecutor[S any](db *sql.DB, service string,
 		log:      opts.Logger.With("service", service),
 		metrics:  newEffectMetrics(service),
 		lease:    claimLease, firstRetry: firstAsk, lastRetry: lastAsk, drain: drainTime, lagEvery: lagEvery,
-		horizon: horizon{grace: max(opts.Grace, lagGrace)},
+		horizon: horizon{grace: max(opts.Grace, lagGrace), longest: opts.Longest},
 		slots:   newSlots(opts.Concurrency),
 		wake:    make(chan struct{}, 1),
 	}

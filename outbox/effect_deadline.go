@@ -22,17 +22,31 @@ const (
 	maxSkew = 500 * time.Millisecond
 	// keptLooks are enough to find one that is older than any message that is fresh.
 	keptLooks = 16
+	// keptLags bounds the lags that are kept apart; the oldest become one, which ends with the later of them.
+	keptLags = 256
 )
 
 // horizon is the time up to which deadlines may fire: everything that was true by
-// then has been heard. Deadlines behind it stay due, untouched, until it has passed them.
+// then has been heard, and nothing that was under way lost time to a lag of ours. Deadlines behind it
+// stay due, untouched, until it has passed them.
 type horizon struct {
 	grace time.Duration
+	// longest is how long a deadline may be: what began before a lag ended has had its time when so much has gone by since.
+	longest time.Duration
 
 	mu     sync.Mutex
 	looks  []lagLook
 	lagged time.Time // when there last was lag
+	clear  time.Time // the last look without; zero: there was none yet
+	began  time.Time // the lag that lasts; zero: there is none
+	lags   []lag     // those that something may still have lost time to
 	until  time.Time
+}
+
+// lag is a time during which messages were late.
+type lag struct {
+	end    time.Time
+	length time.Duration
 }
 
 // lagLook is one look: the oldest message on its way, zero if there was none.
@@ -45,13 +59,15 @@ type lagLook struct{ at, oldest time.Time }
 // it lay in the outbox meanwhile. So a look at which nothing old is left does not show
 // that everything old was heard, only that it has reached the broker by then. It has been heard at a
 // later look at which all that is on its way is younger than the earlier look.
-func (h *horizon) note(at, oldest time.Time, err error) (lag bool) {
+func (h *horizon) note(at, oldest time.Time, err error) (late bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil || !oldest.IsZero() && at.Sub(oldest) > freshness {
 		h.lagged, h.looks = at, nil
+		h.begin(at, oldest)
 		return true
 	}
+	h.end(at)
 	h.looks = append(h.looks, lagLook{at, oldest})
 	if len(h.looks) > keptLooks {
 		h.looks = h.looks[1:]
@@ -59,10 +75,50 @@ func (h *horizon) note(at, oldest time.Time, err error) (lag bool) {
 	if at.Sub(h.lagged) < h.grace {
 		return false
 	}
-	if clear := h.heard(at, oldest); clear.After(h.until) {
-		h.until = clear
+	until := h.heard(at, oldest)
+	if given := at.Add(-h.lost(at)); given.Before(until) {
+		until = given
+	}
+	if until.After(h.until) {
+		h.until = until
 	}
 	return false
+}
+
+// begin notes that there is lag: since the last look without, or, where there was none, since the oldest message came.
+func (h *horizon) begin(at, oldest time.Time) {
+	switch {
+	case !h.began.IsZero():
+	case !h.clear.IsZero():
+		h.began = h.clear
+	case !oldest.IsZero():
+		h.began = oldest
+	default:
+		h.began = at
+	}
+}
+
+// end notes that there is none any more.
+func (h *horizon) end(at time.Time) {
+	h.clear = at
+	if h.began.IsZero() {
+		return
+	}
+	h.lags = append(h.lags, lag{at, at.Sub(h.began)})
+	h.began = time.Time{}
+	if len(h.lags) > keptLags {
+		h.lags[1].length += h.lags[0].length
+		h.lags = h.lags[1:]
+	}
+}
+
+// lost is how much time something that is still under way may have lost to lags.
+func (h *horizon) lost(at time.Time) (sum time.Duration) {
+	h.lags = slices.DeleteFunc(h.lags, func(l lag) bool { return !at.Before(l.end.Add(h.longest)) })
+	for _, l := range h.lags {
+		sum += l.length
+	}
+	return sum
 }
 
 // heard is the time up to which everything has been heard at a look.
@@ -109,8 +165,8 @@ func (e *Executor[S]) watchLag(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if lag := e.horizon.note(at, oldest, err); lag != held {
-			held = lag
+		if late := e.horizon.note(at, oldest, err); late != held {
+			held = late
 			switch {
 			case err != nil:
 				e.log.WarnContext(ctx, "no deadline fires: how late messages are cannot be told", "error", err)

@@ -66,6 +66,34 @@ func TestTheHorizonPassesADeadlineOnlyWhenAllBeforeItWasHeard(t *testing.T) {
 		want       time.Time
 	}
 	for name, steps := range map[string][]step{
+		// Late from 10 to 30, so what began by then has lost twenty seconds, until it has had its sixty.
+		"what lost time gets it back": {
+			{at(10), none, nil, at(10)},
+			{at(11), none, errors.New("down"), at(10)},
+			{at(29), none, errors.New("down"), at(10)},
+			{at(30), none, nil, at(10)},
+			{at(36), none, nil, at(16)},
+			{at(89), none, nil, at(69)},
+			{at(90), none, nil, at(90)},
+		},
+		"twice": {
+			{at(10), none, nil, at(10)},
+			{at(20), at(15), nil, at(10)},
+			{at(30), none, nil, at(10)},
+			{at(40), none, nil, at(20)},
+			{at(49), at(45), nil, at(20)},
+			{at(50), none, nil, at(20)},
+			{at(56), none, nil, at(26)},
+			{at(90), none, nil, at(80)},
+			{at(110), none, nil, at(110)},
+		},
+		// Nobody knows for how long nobody ran, but by what waited meanwhile.
+		"it was late when this began": {
+			{at(10), at(-20), nil, none},
+			{at(20), none, nil, at(-20)},
+			{at(25), none, nil, at(-15)},
+			{at(80), none, nil, at(80)},
+		},
 		"nothing on its way": {
 			{at(10), none, nil, at(10)},
 			{at(11), none, nil, at(11)},
@@ -78,12 +106,12 @@ func TestTheHorizonPassesADeadlineOnlyWhenAllBeforeItWasHeard(t *testing.T) {
 			{at(10), none, nil, at(10)},
 			{at(20), at(9), nil, at(10)},
 			{at(24.9), none, nil, at(10)},
-			{at(25), none, nil, at(25)},
+			{at(25), none, nil, at(10.1)},
 		},
 		"an unreachable broker": {
 			{at(10), none, errors.New("down"), none},
 			{at(14), none, nil, none},
-			{at(15), none, nil, at(15)},
+			{at(15), none, nil, at(11)},
 		},
 		// At 11 all that is older than 10.9 has reached the broker; at 12 the oldest on its
 		// way reached it after 11, so all of that was heard.
@@ -101,7 +129,7 @@ func TestTheHorizonPassesADeadlineOnlyWhenAllBeforeItWasHeard(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := horizon{grace: lagGrace, lagged: began}
+			h := horizon{grace: lagGrace, longest: time.Minute, lagged: began}
 			for i, s := range steps {
 				h.note(s.at, s.oldest, s.err)
 				if got := h.get(); !got.Equal(s.want) {

@@ -86,10 +86,16 @@ func openStore[S, V any](a *assembly, db *database, table outbox.Table[S, V]) *o
 // storePart names the part of the process that is a service's store.
 func storePart(service string) string { return service + " store" }
 
-// openExecutor makes what a service's rows wait for happen. lag holds its deadlines back.
-func openExecutor[S, V any](a *assembly, db *database, table outbox.Table[S, V], store *outbox.Store[S, V], perform outbox.Perform[S], lag func(context.Context) (time.Time, error), grace time.Duration) error {
+// deadlines are what holds a service's deadlines back; see outbox.ExecutorOptions. Zero: it has none.
+type deadlines struct {
+	lag            func(context.Context) (time.Time, error)
+	grace, longest time.Duration
+}
+
+// openExecutor makes what a service's rows wait for happen.
+func openExecutor[S, V any](a *assembly, db *database, table outbox.Table[S, V], store *outbox.Store[S, V], perform outbox.Perform[S], d deadlines) error {
 	executor := outbox.NewExecutor(db.work, table.Service, store.LoadAll, store.UpdateExisting, perform, outbox.ExecutorOptions[S]{
-		Waits: table.Waits, Lag: lag, Grace: grace, Concurrency: a.cfg.Effects.Concurrency, CallTimeout: a.cfg.Effects.Timeout, Logger: a.log})
+		Waits: table.Waits, Lag: d.lag, Grace: d.grace, Longest: d.longest, Concurrency: a.cfg.Effects.Concurrency, CallTimeout: a.cfg.Effects.Timeout, Logger: a.log})
 	store.StartEffects(executor)
 	a.lineup.add(table.Service+" effects", executor.Run)
 	if err := a.metrics.Register(executor); err != nil {
@@ -108,7 +114,8 @@ func (a *assembly) addOrder(db *database) error {
 	}
 	// An order is waiting for stock, for money and for a parcel. After an outage payment may only just have
 	// been asked: it gets its whole time before the order gives up.
-	return openExecutor(a, db, table, store, a.services.Order.Perform, a.lag(db, "order", "inventory", "payment", "shipping"), a.cfg.Payment.Deadline)
+	return openExecutor(a, db, table, store, a.services.Order.Perform,
+		deadlines{a.lag(db, "order", "inventory", "payment", "shipping"), a.cfg.Payment.Deadline, a.cfg.Order.Deadline})
 }
 
 func (a *assembly) addPayment(db *database) error {
@@ -129,7 +136,7 @@ func (a *assembly) addPayment(db *database) error {
 	a.routes["payment"] = func(api huma.API) {
 		paymenthttp.Register(api, a.services.Payment, paymentpg.NewReads(db.reads), []byte(p.CallbackSecret.Reveal()))
 	}
-	return openExecutor(a, db, table, store, a.services.Payment.Perform, a.lag(db, "payment"), 0)
+	return openExecutor(a, db, table, store, a.services.Payment.Perform, deadlines{lag: a.lag(db, "payment"), longest: a.cfg.Payment.Deadline})
 }
 
 // callbackURL is where the simulated provider calls back: the payment service's own port.
@@ -162,7 +169,7 @@ func (a *assembly) addShipping(db *database) error {
 	a.routes["shipping"] = func(api huma.API) {
 		shippinghttp.Register(api, a.services.Shipping, shippingpg.NewReader(db.reads), []byte(a.cfg.Shipping.CallbackSecret.Reveal()))
 	}
-	return openExecutor(a, db, table, store, a.services.Shipping.Perform, nil, 0)
+	return openExecutor(a, db, table, store, a.services.Shipping.Perform, deadlines{})
 }
 
 func (a *assembly) addNotification(db *database) error {
@@ -175,7 +182,7 @@ func (a *assembly) addNotification(db *database) error {
 	}
 	a.services.Notification = service
 	a.routes["notification"] = func(api huma.API) { notificationhttp.Register(api, notificationpg.NewReader(db.reads)) }
-	return openExecutor(a, db, table, store, service.Perform, nil, 0)
+	return openExecutor(a, db, table, store, service.Perform, deadlines{})
 }
 
 func (a *assembly) addAnalytics(db *database) error {
