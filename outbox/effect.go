@@ -51,7 +51,7 @@ type ExecutorOptions[S any] struct {
 	Waits func(*S) []event.Wait
 	// Lag is the time of the oldest message that could still keep a deadline from firing:
 	// unsent in the outbox, which must be looked at first, or in the backlog of the groups concerned.
-	// Zero: there is none. An error counts as lag. It is called once a second, and deadlines fire a
+	// Zero: there is none. An error counts as lag, with what is known of its age. It is called once a second, and deadlines fire a
 	// second or a few late because of it. Nil: they fire when they are due.
 	Lag func(context.Context) (time.Time, error)
 	// Grace is how long there must have been no lag before a deadline fires; at least,

@@ -22,7 +22,9 @@ const (
 	maxSkew = 500 * time.Millisecond
 	// keptLooks are enough to find one that is older than any message that is fresh.
 	keptLooks = 16
-	// keptLags bounds the lags that are kept apart; the oldest become one, which ends with the later of them.
+	// standstill is how long nobody may have looked before that counts as lag: more than a look may take. The process stood.
+	standstill = lagTimeout + freshness
+	// keptLags is how many lags are kept apart in the time of a deadline; those that end close together become one.
 	keptLags = 256
 )
 
@@ -62,6 +64,9 @@ type lagLook struct{ at, oldest time.Time }
 func (h *horizon) note(at, oldest time.Time, err error) (late bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.began.IsZero() && !h.clear.IsZero() && at.Sub(h.clear) > standstill {
+		h.began, h.lagged, h.looks = h.clear, at, nil
+	}
 	if err != nil || !oldest.IsZero() && at.Sub(oldest) > freshness {
 		h.lagged, h.looks = at, nil
 		h.begin(at, oldest)
@@ -85,16 +90,26 @@ func (h *horizon) note(at, oldest time.Time, err error) (late bool) {
 	return false
 }
 
-// begin notes that there is lag: since the last look without, or, where there was none, since the oldest message came.
+// begin notes that there is lag. It began between the last look without and this one, or before, for as long as a
+// message may be on its way unnoticed; where there was no look without yet, when the oldest message came.
 func (h *horizon) begin(at, oldest time.Time) {
-	switch {
-	case !h.began.IsZero():
-	case !h.clear.IsZero():
-		h.began = h.clear
-	case !oldest.IsZero():
+	if h.clear.IsZero() {
+		if h.began.IsZero() {
+			h.began = at
+		}
+		if !oldest.IsZero() && oldest.Before(h.began) {
+			h.began = oldest
+		}
+		return
+	}
+	if !h.began.IsZero() {
+		return
+	}
+	h.began = h.clear
+	if unnoticed := h.clear.Add(-freshness); !oldest.IsZero() && oldest.Before(unnoticed) {
+		h.began = unnoticed
+	} else if !oldest.IsZero() && oldest.Before(h.clear) {
 		h.began = oldest
-	default:
-		h.began = at
 	}
 }
 
@@ -104,18 +119,26 @@ func (h *horizon) end(at time.Time) {
 	if h.began.IsZero() {
 		return
 	}
-	h.lags = append(h.lags, lag{at, at.Sub(h.began)})
+	length := max(0, at.Sub(h.began)) // a clock may have been set back
 	h.began = time.Time{}
-	if len(h.lags) > keptLags {
-		h.lags[1].length += h.lags[0].length
-		h.lags = h.lags[1:]
+	apart := h.longest / keptLags
+	if n := len(h.lags); n > 0 && h.lags[n-1].end.Truncate(apart).Equal(at.Truncate(apart)) {
+		h.lags[n-1].length += length
+		h.lags[n-1].end = at
+	} else {
+		h.lags = append(h.lags, lag{at, length})
 	}
+	h.lost(at) // what is no longer needed goes
 }
 
-// lost is how much time something that is still under way may have lost to lags.
+// lost is how much time something that is still under way may have lost to lags. What was there when a lag ended has had
+// its time when that much has gone by since, later lags apart.
 func (h *horizon) lost(at time.Time) (sum time.Duration) {
-	h.lags = slices.DeleteFunc(h.lags, func(l lag) bool { return !at.Before(l.end.Add(h.longest)) })
-	for _, l := range h.lags {
+	for i, l := range slices.Backward(h.lags) {
+		if !at.Before(l.end.Add(h.longest + sum)) {
+			h.lags = slices.Clone(h.lags[i+1:])
+			break
+		}
 		sum += l.length
 	}
 	return sum

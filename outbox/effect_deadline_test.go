@@ -60,39 +60,56 @@ func TestTheHorizonPassesADeadlineOnlyWhenAllBeforeItWasHeard(t *testing.T) {
 	began := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	at := func(seconds float64) time.Time { return began.Add(time.Duration(seconds * float64(time.Second))) }
 	none := time.Time{}
+	asleep := at(-1000) // nobody looks until the next step
 	type step struct {
 		at, oldest time.Time
 		err        error
 		want       time.Time
 	}
 	for name, steps := range map[string][]step{
-		// Late from 10 to 30, so what began by then has lost twenty seconds, until it has had its sixty.
+		// Late from 10 to 30: what was there has lost twenty seconds, and has had its sixty at 90.
 		"what lost time gets it back": {
 			{at(10), none, nil, at(10)},
-			{at(11), none, errors.New("down"), at(10)},
-			{at(29), none, errors.New("down"), at(10)},
+			{at(10.5), none, errors.New("down"), at(10)},
 			{at(30), none, nil, at(10)},
 			{at(36), none, nil, at(16)},
 			{at(89), none, nil, at(69)},
 			{at(90), none, nil, at(90)},
 		},
+		// Late from 10 to 30 and from 40 to 50: what was there at 10 has had its sixty at 100.
 		"twice": {
 			{at(10), none, nil, at(10)},
-			{at(20), at(15), nil, at(10)},
+			{at(10.5), none, errors.New("down"), at(10)},
 			{at(30), none, nil, at(10)},
 			{at(40), none, nil, at(20)},
-			{at(49), at(45), nil, at(20)},
+			{at(40.5), none, errors.New("down"), at(20)},
 			{at(50), none, nil, at(20)},
 			{at(56), none, nil, at(26)},
-			{at(90), none, nil, at(80)},
+			{at(99), none, nil, at(69)},
+			{at(100), none, nil, at(90)},
 			{at(110), none, nil, at(110)},
 		},
 		// Nobody knows for how long nobody ran, but by what waited meanwhile.
 		"it was late when this began": {
+			{at(1), none, errors.New("down"), none},
 			{at(10), at(-20), nil, none},
-			{at(20), none, nil, at(-20)},
+			{at(20), none, nil, none},
 			{at(25), none, nil, at(-15)},
 			{at(80), none, nil, at(80)},
+		},
+		// A message is late after two seconds, in which nobody knew.
+		"the seconds before it was noticed": {
+			{at(10), none, nil, at(10)},
+			{at(10.5), at(8.4), nil, at(10)},
+			{at(11), none, nil, at(10)},
+			{at(16), none, nil, at(13.4)},
+		},
+		"the process stood still": {
+			{at(10), none, nil, at(10)},
+			{asleep, none, nil, none},
+			{at(60), none, nil, at(10)},
+			{at(64), none, nil, at(10)},
+			{at(65), none, nil, at(15)},
 		},
 		"nothing on its way": {
 			{at(10), none, nil, at(10)},
@@ -104,14 +121,17 @@ func TestTheHorizonPassesADeadlineOnlyWhenAllBeforeItWasHeard(t *testing.T) {
 		},
 		"an old message, and the grace after it": {
 			{at(10), none, nil, at(10)},
-			{at(20), at(9), nil, at(10)},
-			{at(24.9), none, nil, at(10)},
-			{at(25), none, nil, at(10.1)},
+			{at(10.5), at(8.4), nil, at(10)},
+			{at(15.4), at(8.4), nil, at(10)},
+			{at(15.5), none, nil, at(10)},
+			{at(20.3), none, nil, at(10)},
+			{at(20.4), none, nil, at(13.3)},
 		},
 		"an unreachable broker": {
 			{at(10), none, errors.New("down"), none},
-			{at(14), none, nil, none},
-			{at(15), none, nil, at(11)},
+			{at(10.5), none, nil, none},
+			{at(14.9), none, nil, none},
+			{at(15), none, nil, at(14.5)},
 		},
 		// At 11 all that is older than 10.9 has reached the broker; at 12 the oldest on its
 		// way reached it after 11, so all of that was heard.
@@ -131,6 +151,18 @@ func TestTheHorizonPassesADeadlineOnlyWhenAllBeforeItWasHeard(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := horizon{grace: lagGrace, longest: time.Minute, lagged: began}
 			for i, s := range steps {
+				if s.at.Equal(asleep) {
+					continue
+				}
+				// Between two steps somebody looks once a second, and sees what was seen before.
+				for i > 0 && !steps[i-1].at.Equal(asleep) {
+					next := steps[i-1].at.Add(lagEvery)
+					if !next.Before(s.at) {
+						break
+					}
+					steps[i-1].at = next
+					h.note(next, steps[i-1].oldest, steps[i-1].err)
+				}
 				h.note(s.at, s.oldest, s.err)
 				if got := h.get(); !got.Equal(s.want) {
 					t.Fatalf("step %d: horizon %v, want %v", i, got, s.want)

@@ -209,7 +209,7 @@ func lagBehind(t transport.Transport, flow router.Graph) func(db *database, serv
 			for _, s := range flow.Only(services...) {
 				backlog, err := t.Backlog(ctx, s.Group(), s.Topics()...)
 				if err != nil {
-					return time.Time{}, err
+					return oldest, err
 				}
 				if at := backlog.Oldest; !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
 					oldest = at
