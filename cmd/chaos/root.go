@@ -55,7 +55,7 @@ the command that repeats it.
 Without flags, every scenario is run once. A run that went wrong leaves everything behind and says where: what happened
 when, the logs of all processes, a dump of the database, the topics, what verify said.`,
 		Example: `  chaos --list
-  chaos --scenario kill,zombie --seed 7
+  chaos --scenario kill,zombies --seed 7
   chaos --random --for 30m --seed 42
   chaos --random --seeds 20 --for 60s
   chaos --report`,
