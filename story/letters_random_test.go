@@ -29,15 +29,12 @@ const (
 	replicaKills, failuresPerKill = 3, 1000
 	// killPause bounds the time between two kills.
 	killPause = 6 * time.Second
-	// askForAll is how long one redrive may take before its operator begins another one: longer than a killed replica's lanes
-	// are nobody else's, which is what it mostly waits for, and askForOne more for each failure.
-	askForAll, askForOne = 40 * time.Second, 20 * time.Millisecond
-	// redriveAgain is how long an operator rests between two redrives: one costs about as much as a hundred messages.
-	redriveAgain = 2 * time.Second
+	// askForAll is how long one redrive of everything may take before the operator begins another one.
+	askForAll = 20 * time.Second
 )
 
-// Every service refuses one message in ten, at random; for each service an operator redrives whatever failed, again and again, while
-// replicas are killed. In the end each service has processed each order's messages in order, all of them, none twice.
+// Every service refuses one message in ten, at random; an operator redrives whatever failed, again and again, while replicas are
+// killed. In the end each service has processed each order's messages in order, all of them, none twice.
 func TestRandomFailuresWhileReplicasAreKilled(t *testing.T) {
 	t.Parallel()
 	takeTurn(t)
@@ -70,7 +67,7 @@ func TestRandomFailuresWhileReplicasAreKilled(t *testing.T) {
 	orders, kills := int(float64(failures)/failuresPerOrder), replicaKills+failures/failuresPerKill
 	r := s.startCrowd(orders, time.Duration(customersAtOnce*kills)*killPause/2/time.Duration(orders))
 	r.mayFail = true
-	stopped := s.startOperators(nodes[0], askForAll+time.Duration(failures)*askForOne)
+	stopped := s.startOperator(nodes[0])
 	kills = r.killReplicas(nodes, kills, randomly(t))
 	r.allEnd()
 	s.nothingIsHeldUp()
@@ -98,51 +95,30 @@ func TestRandomFailuresWhileReplicasAreKilled(t *testing.T) {
 		"%d messages of %d orders were processed, each once and in the order of its topic", failed, letters, refused, redrives, kills, took.Round(time.Second), messages, len(r.orders))
 }
 
-// startOperators has somebody for each service redrive everything of it that failed, until the returned function is called. One redrive
-// may take that long.
-func (s *shop) startOperators(n *node, patience time.Duration) (stop func()) {
+// startOperator has somebody redrive everything that failed, until the returned function is called.
+func (s *shop) startOperator(n *node) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
-	for service := range rowTables {
-		done.Go(func() {
-			for again := time.NewTicker(redriveAgain); ; {
-				select {
-				case <-ctx.Done():
-					again.Stop()
-					return
-				case <-again.C:
-					if s.hasFailed(ctx, service) {
-						s.redrives(ctx, n, service, patience)
-					}
-				}
+	done.Go(func() {
+		tick := time.NewTicker(look)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			limited, stop := context.WithTimeout(ctx, askForAll)
+			// Many fail again: that is no reason to stop, and an exit code of 1.
+			stdout, stderr, code := n.dlq(limited, "redrive", "--filter", "status:new", "--yes", "--reason", "again", "--max-failures", "1000000")
+			if code != 0 && code != 1 && limited.Err() == nil {
+				s.t.Errorf("router dlq redrive ends with %d:\n%s%s", code, stdout, stderr)
 			}
-		})
-	}
+			stop()
+			<-tick.C
+		}
+	})
 	stop = func() {
 		cancel()
 		done.Wait()
 	}
 	s.t.Cleanup(stop)
 	return stop
-}
-
-// hasFailed tells whether letters of a service wait for somebody.
-func (s *shop) hasFailed(ctx context.Context, service string) (some bool) {
-	err := s.books.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM deadletter.letters WHERE service = $1 AND status = 'new')`, service).Scan(&some)
-	if err != nil && ctx.Err() == nil {
-		s.t.Errorf("look for letters of %s: %v", service, err)
-	}
-	return some
-}
-
-func (s *shop) redrives(ctx context.Context, n *node, service string, patience time.Duration) {
-	limited, stop := context.WithTimeout(ctx, patience)
-	defer stop()
-	// Many fail again: that is no reason to stop, and an exit code of 1.
-	stdout, stderr, code := n.dlq(limited, "redrive", "--filter", "status:new service:"+service, "--yes", "--reason", "again", "--max-failures", "1000000")
-	if code != 0 && code != 1 && limited.Err() == nil {
-		s.t.Errorf("router dlq redrive ends with %d:\n%s%s", code, stdout, stderr)
-	}
 }
 
 // killReplicas kills one of the nodes again and again, and starts it anew. It returns how many kills found orders under way.
