@@ -62,7 +62,7 @@ func (b *batch) answers(err error) []error {
 	defer b.mu.Unlock()
 	errs := slices.Clone(b.errs)
 	for i := range errs {
-		if errs[i] == errNoAnswer {
+		if errors.Is(errs[i], errNoAnswer) {
 			errs[i] = fmt.Errorf("%w: %w", errNoAnswer, err)
 		}
 	}
@@ -80,17 +80,75 @@ func (p *Publisher) sendWaiting() {
 	p.mu.Unlock()
 
 	r := &round{client: p.client, failed: map[string]bool{}}
+	wanted := batches[:0]
 	for _, b := range batches {
 		if err := b.ctx.Err(); err != nil { // nobody waits for it any more
 			b.failOpen(err)
 			continue
 		}
+		wanted = append(wanted, b)
+	}
+	went := p.sendFirsts(r, wanted)
+	for _, b := range wanted {
 		for i := range b.records {
-			r.add(b, i)
+			switch topic := b.records[i].Topic; {
+			case went[sending{b, i}]:
+			case !p.known[topic]:
+				b.answer(i, fmt.Errorf("topic %s: %w", topic, errUnknownTopic))
+			default:
+				r.add(b, i)
+			}
 		}
 	}
 	r.flush()
+	for topic := range r.troubled {
+		delete(p.known, topic)
+	}
 }
+
+// errUnknownTopic is for what was to follow a topic's first record, which the broker did not take.
+var errUnknownTopic = errors.New("nothing is known of its partitions: its first record could not be sent")
+
+// sending is a record of a batch.
+type sending struct {
+	batch *batch
+	i     int
+}
+
+// sendFirsts sends the first record of each topic that nothing was sent to before, and waits for the answers. It tells which are
+// answered. franz-go buffers what comes for a topic until it knows the partitions, and deals it out in the middle of a flush: what it
+// dealt out by then would be sent, and might fail, before the rest of the same keys, which would overtake.
+func (p *Publisher) sendFirsts(r *round, batches []*batch) (went map[sending]bool) {
+	firsts := map[string]*kgo.Record{}
+	for _, b := range batches {
+		for i := range b.records {
+			topic := b.records[i].Topic
+			if p.known[topic] || firsts[topic] != nil {
+				continue
+			}
+			if went == nil {
+				went = map[sending]bool{}
+			}
+			went[sending{b, i}] = true
+			if sent := r.add(b, i); sent != nil {
+				firsts[topic] = sent
+			}
+		}
+	}
+	if len(firsts) == 0 {
+		return went
+	}
+	r.flush()
+	for topic, record := range firsts {
+		if record.Partition != noPartition {
+			p.known[topic] = true
+		}
+	}
+	return went
+}
+
+// noPartition is the partition of a record that has none yet.
+const noPartition = -1
 
 // round is what one turn sends.
 type round struct {
@@ -98,13 +156,14 @@ type round struct {
 	buffered int
 	open     sync.WaitGroup
 
-	mu     sync.Mutex
-	failed map[string]bool // by topic and key, so that nothing overtakes what failed
-	lost   bool            // a record failed after it was buffered
+	mu       sync.Mutex
+	failed   map[string]bool // by topic and key, so that nothing overtakes what failed
+	lost     bool            // a record failed after it was buffered
+	troubled map[string]bool // topics of such records: they may be gone
 }
 
-// add buffers a record, and flushes first when the buffer is full.
-func (r *round) add(b *batch, i int) {
+// add buffers a record, and flushes first when the buffer is full. It returns what it buffered; nil if it refused the record.
+func (r *round) add(b *batch, i int) *kgo.Record {
 	if r.buffered == maxInFlight {
 		r.flush()
 	}
@@ -112,7 +171,7 @@ func (r *round) add(b *batch, i int) {
 	if err := r.refusal(rec); err != nil {
 		r.fail(rec)
 		b.answer(i, err)
-		return
+		return nil
 	}
 	headers := make([]kgo.RecordHeader, len(rec.Headers))
 	for j, h := range rec.Headers {
@@ -122,14 +181,15 @@ func (r *round) add(b *batch, i int) {
 	r.open.Add(1)
 	// The caller's context stays out: one record withdrawn would fail its whole
 	// partition, other callers' records included.
-	r.client.Produce(context.Background(), &kgo.Record{Topic: rec.Topic, Key: rec.Key, Value: rec.Value, Headers: headers},
-		func(_ *kgo.Record, err error) {
-			if err != nil {
-				r.lose(rec)
-			}
-			b.answer(i, err)
-			r.open.Done()
-		})
+	record := &kgo.Record{Topic: rec.Topic, Key: rec.Key, Value: rec.Value, Headers: headers, Partition: noPartition}
+	r.client.Produce(context.Background(), record, func(_ *kgo.Record, err error) {
+		if err != nil {
+			r.lose(rec)
+		}
+		b.answer(i, err)
+		r.open.Done()
+	})
+	return record
 }
 
 // flush sends what is buffered and waits for the answers. A partition may fail while it is being filled; what was added
@@ -175,8 +235,12 @@ func (r *round) refusal(rec *transport.Record) error {
 func (r *round) lose(rec *transport.Record) {
 	r.fail(rec)
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.lost = true
-	r.mu.Unlock()
+	if r.troubled == nil {
+		r.troubled = map[string]bool{}
+	}
+	r.troubled[rec.Topic] = true
 }
 
 func (r *round) fail(rec *transport.Record) {

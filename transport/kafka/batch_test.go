@@ -12,20 +12,27 @@ import (
 	"millrace/transport"
 )
 
-// A partition fails while a round is being filled, before anything went out; and nobody has been told yet when the next record
-// of the same key comes. It must not be sent: it would overtake what failed.
-func TestWhatFailsWhileARoundIsFilledIsNotOvertaken(t *testing.T) {
-	const topic = "orders"
+// brokerWith is a broker that has a topic of one partition, and a publisher that knows nothing of it yet.
+func brokerWith(t *testing.T, topic string) (*kfake.Cluster, *Publisher) {
+	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cluster.Close()
+	t.Cleanup(cluster.Close)
 	p, err := NewPublisher(Config{Brokers: cluster.ListenAddrs()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Close()
+	t.Cleanup(func() { _ = p.Close() })
+	return cluster, p
+}
+
+// A partition fails while a round is being filled, before anything went out; and nobody has been told yet when the next record
+// of the same key comes. It must not be sent: it would overtake what failed.
+func TestWhatFailsWhileARoundIsFilledIsNotOvertaken(t *testing.T) {
+	const topic = "orders"
+	cluster, p := brokerWith(t, topic)
 	record := func(value string) transport.Record {
 		return transport.Record{Topic: topic, Key: []byte("order"), Value: []byte(value)}
 	}

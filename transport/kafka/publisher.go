@@ -62,7 +62,8 @@ var errClosed = errors.New("kafka: the publisher is closed")
 // what is sent of its key afterwards arrives after it.
 type Publisher struct {
 	client *kgo.Client
-	turn   chan struct{} // held by whoever sends
+	turn   chan struct{}   // held by whoever sends
+	known  map[string]bool // topics whose partitions franz-go knows; of whoever has the turn
 	calls  sync.WaitGroup
 	sends  sync.WaitGroup // these may outlast their callers
 
@@ -95,7 +96,7 @@ func NewPublisher(config Config) (*Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Publisher{client: client, turn: make(chan struct{}, 1)}, nil
+	return &Publisher{client: client, turn: make(chan struct{}, 1), known: map[string]bool{}}, nil
 }
 
 func maxBatchBytes(topic string) int32 {

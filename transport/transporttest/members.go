@@ -189,8 +189,8 @@ func closeWhileHandling(t *testing.T, f Fixture) {
 	}
 	if f.PerKey {
 		select {
-		case <-closed:
-			t.Error("Close did not wait for the handler")
+		case err := <-closed:
+			t.Errorf("Close did not wait for the handler: %v", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
