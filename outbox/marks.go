@@ -28,11 +28,11 @@ type Marks struct {
 func NewMarks[S, V any](db *sql.DB, store *Store[S, V]) *Marks {
 	name := store.table.Name
 	lock := fmt.Sprintf(`WITH inserted AS (
-	INSERT INTO %[1]s (order_id, state) SELECT id, '%[2]s' FROM unnest($1::uuid[]) AS id ORDER BY id ON CONFLICT DO NOTHING
+	%[1]s
 	RETURNING order_id, false AS parked), locked AS (
-	SELECT order_id, parked_at IS NOT NULL AS parked FROM %[1]s WHERE order_id = ANY($1::uuid[]) AND (SELECT count(*) FROM inserted) >= 0
+	SELECT order_id, parked_at IS NOT NULL AS parked FROM %[2]s WHERE order_id = ANY($1::uuid[]) AND (SELECT count(*) FROM inserted) >= 0
 	ORDER BY order_id FOR UPDATE%%s)
-SELECT * FROM locked UNION ALL SELECT * FROM inserted`, name, emptyState)
+SELECT * FROM locked UNION ALL SELECT * FROM inserted`, insertMissing(name, "$1"), name)
 	return &Marks{
 		db: db, name: name, forget: store.recent.drop,
 		lock: fmt.Sprintf(lock, ""), lockFree: fmt.Sprintf(lock, " SKIP LOCKED"),

@@ -23,11 +23,11 @@ func queriesFor(s shape) queries {
 	// Every missing row is inserted before the first one is locked: the condition on inserted sees to
 	// that. What is inserted here is not seen by the SELECT beside it.
 	lock := fmt.Sprintf(`WITH inserted AS (
-	INSERT INTO %[1]s (order_id, state) SELECT id, '%[2]s' FROM unnest($2::uuid[]) AS id ORDER BY id ON CONFLICT DO NOTHING
+	%[1]s
 	RETURNING %[3]s), locked AS (
-	SELECT %[3]s FROM %[1]s WHERE order_id = ANY($1::uuid[]) AND (SELECT count(*) FROM inserted) >= 0
+	SELECT %[3]s FROM %[2]s WHERE order_id = ANY($1::uuid[]) AND (SELECT count(*) FROM inserted) >= 0
 	ORDER BY order_id FOR UPDATE%%s)
-SELECT * FROM locked UNION ALL SELECT * FROM inserted`, s.name, emptyState, columns)
+SELECT * FROM locked UNION ALL SELECT * FROM inserted`, insertMissing(s.name, "$2"), s.name, columns)
 	q := queries{
 		load:        fmt.Sprintf("SELECT order_id, state, correlation_id FROM %s WHERE order_id = ANY($1::uuid[])", s.name),
 		read:        read,
@@ -56,6 +56,14 @@ SELECT * FROM locked UNION ALL SELECT * FROM inserted`, s.name, emptyState, colu
 	q.inLedger = fmt.Sprintf("SELECT id FROM %s WHERE id = ANY($1::uuid[])", s.ledger)
 	q.ledger = fmt.Sprintf("INSERT INTO %s (id, key, state, correlation_id, at) SELECT *, now() FROM unnest($1::uuid[], $2::text[], $3::json[], $4::text[])", s.ledger)
 	return q
+}
+
+// insertMissing inserts empty rows where there are none, of ids in a parameter. Those that are there are left out although a conflict
+// would do nothing: to find one, Postgres waits until whoever has written the row commits, and a lock that goes round rows would
+// wait for it. They are counted because that cannot become a join (see sameKey).
+func insertMissing(table, ids string) string {
+	return fmt.Sprintf(`INSERT INTO %[1]s (order_id, state) SELECT d.order_id, '%[2]s' FROM unnest(%[3]s::uuid[]) AS d(order_id)
+	WHERE (SELECT count(*) FROM %[1]s t WHERE t.order_id = d.order_id) = 0 ORDER BY d.order_id ON CONFLICT DO NOTHING`, table, emptyState, ids)
 }
 
 // parameters numbers the parameters of a statement as it is written.

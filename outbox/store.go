@@ -1,3 +1,9 @@
+// Package outbox keeps a service's rows in Postgres, and carries what they say to Kafka.
+//
+// A Store commits together, or not at all, a row, the events that its change returned, what it waits for, and the id of the
+// message that caused it. A Relay publishes the events in the order of their ids, each key in order, each at least once. An Executor
+// performs what rows wait for (calls to the outside, deadlines), each at least once under one idempotency key, and hands the answers
+// to the Store. Whatever is done again changes nothing again: the row knows what it has processed.
 package outbox
 
 import (
