@@ -42,6 +42,7 @@ type Executor[S any] struct {
 	wake     chan struct{}
 	calls    context.Context // of the calls in flight; ends after those had time to finish
 	horizon  horizon
+	lags     lagTable
 	clock    clock
 }
 
@@ -58,7 +59,8 @@ type ExecutorOptions[S any] struct {
 	// and by default, lagGrace. A start counts as lag.
 	Grace time.Duration
 	// Longest is how long a deadline may be. For so long after a lag, deadlines fire later by the lag's length, so
-	// that what was under way gets the time that it lost. 0: it gets none back.
+	// that what was under way gets the time that it lost. The service's row of millrace.lags tells of lags before the start;
+	// until it has been read, no deadline fires. 0: it gets none back.
 	Longest time.Duration
 	// Concurrency bounds the calls in flight. 256 when 0.
 	Concurrency int
@@ -107,6 +109,7 @@ func NewExecutor[S any](db *sql.DB, service string,
 		metrics:  newEffectMetrics(service),
 		lease:    claimLease, firstRetry: firstAsk, lastRetry: lastAsk, drain: drainTime, lagEvery: lagEvery,
 		horizon: horizon{grace: max(opts.Grace, lagGrace), longest: opts.Longest},
+		lags:    lagTable{service: service, longest: opts.Longest, stmts: stmts},
 		slots:   newSlots(opts.Concurrency),
 		wake:    make(chan struct{}, 1),
 	}

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -157,16 +158,20 @@ func (t *waitTable) forget(ctx context.Context, c claimed) error {
 // clock tells the database's time without asking each time.
 type clock struct {
 	ahead atomic.Int64 // nanoseconds by which the database's clock is ahead of ours
+	mu    sync.Mutex
 	asked time.Time
 }
 
-// now is the database's time, as exact as the last look at it.
-func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+// now is the database's time, as exact as the last look at it. It has no monotonic reading: that stands still while the
+// machine sleeps, and does not go along when the clocks are compared after one of them was set.
+func (c *clock) now() time.Time { return time.Now().Round(0).Add(time.Duration(c.ahead.Load())) }
 
 // clockEvery is how often the clocks are compared: they drift by microseconds a second.
 const clockEvery = time.Minute
 
 func (c *clock) compare(ctx context.Context, stmts *statements) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	before := time.Now()
 	if before.Sub(c.asked) < clockEvery {
 		return nil

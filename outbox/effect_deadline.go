@@ -42,6 +42,8 @@ type horizon struct {
 	clear  time.Time // the last look without; zero: there was none yet
 	began  time.Time // the lag that lasts; zero: there is none
 	lags   []lag     // those that something may still have lost time to
+	unkept []span    // those that the database has yet to be told of
+	kept   time.Time // the last look without that the database knows of
 	until  time.Time
 }
 
@@ -50,6 +52,9 @@ type lag struct {
 	end    time.Time
 	length time.Duration
 }
+
+// span is a time from one moment to another.
+type span struct{ from, to time.Time }
 
 // lagLook is one look: the oldest message on its way, zero if there was none.
 type lagLook struct{ at, oldest time.Time }
@@ -64,8 +69,12 @@ type lagLook struct{ at, oldest time.Time }
 func (h *horizon) note(at, oldest time.Time, err error) (late bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if at.Before(h.clear) {
+		h.setBack(at)
+	}
 	if h.began.IsZero() && !h.clear.IsZero() && at.Sub(h.clear) > standstill {
-		h.began, h.lagged, h.looks = h.clear, at, nil
+		h.lagged, h.looks = at, nil
+		h.begin(at, oldest)
 	}
 	if err != nil || !oldest.IsZero() && at.Sub(oldest) > freshness {
 		h.lagged, h.looks = at, nil
@@ -119,16 +128,53 @@ func (h *horizon) end(at time.Time) {
 	if h.began.IsZero() {
 		return
 	}
-	length := max(0, at.Sub(h.began)) // a clock may have been set back
+	ended := span{earlier(h.began, at), at}
 	h.began = time.Time{}
-	apart := h.longest / keptLags
-	if n := len(h.lags); n > 0 && h.lags[n-1].end.Truncate(apart).Equal(at.Truncate(apart)) {
-		h.lags[n-1].length += length
-		h.lags[n-1].end = at
-	} else {
-		h.lags = append(h.lags, lag{at, length})
-	}
+	h.remember(ended)
 	h.lost(at) // what is no longer needed goes
+	if n := len(h.unkept); n == keptLags {
+		// The database has not taken them for very long.
+		h.unkept[n-1].to = at
+		return
+	}
+	h.unkept = append(h.unkept, ended)
+}
+
+// remember adds a lag to those before it. What it shares with the last one was lost once.
+func (h *horizon) remember(s span) {
+	if n := len(h.lags); n > 0 {
+		last := &h.lags[n-1]
+		touches := !s.from.After(last.end)
+		if touches {
+			s.from = earlier(last.end, s.to)
+		}
+		if apart := h.longest / keptLags; touches || last.end.Truncate(apart).Equal(s.to.Truncate(apart)) {
+			*last = lag{s.to, last.length + s.to.Sub(s.from)}
+			return
+		}
+	}
+	h.lags = append(h.lags, lag{s.to, s.to.Sub(s.from)})
+}
+
+// setBack begins anew at at, because the database's clock was set back: a time that is yet to come has not been lost.
+func (h *horizon) setBack(at time.Time) {
+	h.clear, h.lagged, h.looks = at, at, nil
+	h.began, h.until = earlier(h.began, at), earlier(h.until, at)
+	for i, l := range h.lags {
+		if over := l.end.Sub(at); over > 0 {
+			h.lags[i] = lag{at, max(0, l.length-over)}
+		}
+	}
+	for i, s := range h.unkept {
+		h.unkept[i] = span{earlier(s.from, at), earlier(s.to, at)}
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // lost is how much time something that is still under way may have lost to lags. What was there when a lag ended has had
@@ -181,7 +227,9 @@ func (e *Executor[S]) horizonNow() time.Time {
 
 // watchLag moves the horizon until ctx ends.
 func (e *Executor[S]) watchLag(ctx context.Context) {
+	e.recallLags(ctx)
 	held := false
+	keeping := trouble{log: e.log, what: "the executor keeps what a process that starts later has to know of lags"}
 	for ctx.Err() == nil {
 		at := e.clock.now()
 		oldest, err := e.lag(ctx)
@@ -198,6 +246,9 @@ func (e *Executor[S]) watchLag(ctx context.Context) {
 			default:
 				e.log.InfoContext(ctx, "deadlines may fire again soon")
 			}
+		}
+		if !held {
+			keeping.note(ctx, e.keepLags(ctx))
 		}
 		pause(ctx, e.lagEvery, nil)
 	}

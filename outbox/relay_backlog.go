@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/lib/pq"
 )
 
 // Backlog is what lies in the outbox and is not yet in the log.
@@ -33,7 +31,7 @@ func (r *Relay) Saturated() bool { return r.Backlog().Rows >= r.backlog.limit }
 // time if there is none. Rows the broker refuses for what they are do not count: they hold
 // up their own order alone. It asks the database each time.
 func (r *Relay) OldestUnsent(ctx context.Context) (time.Time, error) {
-	var oldest pq.NullTime
+	var oldest sql.NullTime
 	if err := r.backlog.scan(ctx, oldestUnsent, []any{r.backlog.after()}, &oldest); err != nil {
 		return time.Time{}, fmt.Errorf("look for the oldest row of the outbox: %w", err)
 	}
