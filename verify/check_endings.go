@@ -39,7 +39,7 @@ func checkEndings(o *order, l *look, f *findings) {
 			return
 		}
 		age := time.Duration(l.at[orders]-row.Created) * time.Microsecond
-		if !l.atRest && age <= time.Duration(l.patience)*time.Microsecond {
+		if !l.atRest && age <= time.Duration(l.patience+l.lags[orders])*time.Microsecond {
 			return
 		}
 		reasons := o.reasons(l)
@@ -105,8 +105,9 @@ func (o *order) reasons(l *look) (list []string) {
 			}
 		}
 	}
-	for _, w := range o.Waits {
-		if (w.Service == payments || w.Service == shipping) && l.late(w.Service, w.Due) == 0 {
+	for i := range o.Waits {
+		w := &o.Waits[i]
+		if (w.Service == payments || w.Service == shipping) && l.late(w.Service, l.due(w)) == 0 {
 			list = append(list, fmt.Sprintf("%s waits for %q (%d calls so far)", w.Service, w.Step, w.Attempt))
 		}
 	}

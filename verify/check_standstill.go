@@ -16,8 +16,9 @@ func checkStandstill(o *order, l *look, f *findings) {
 		o.stands = true
 		f.passing(i6, o, records, "for %s "+format, append([]any{since.Round(time.Second)}, args...)...)
 	}
-	for _, w := range o.Waits {
-		if since := l.late(w.Service, w.Due); since > 0 {
+	for i := range o.Waits {
+		w := &o.Waits[i]
+		if since := l.late(w.Service, l.due(w)); since > 0 {
 			late(nil, since, "%s has had to do %q (%d calls so far), and does not", w.Service, w.Step, w.Attempt)
 		}
 	}

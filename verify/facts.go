@@ -210,6 +210,9 @@ func (e *entry) Code(c *spill.Coder) {
 	c.Text(&e.Fact.Unreadable)
 }
 
+// stepDeadline is the wait that gives up what it waits for.
+const stepDeadline = "deadline"
+
 // wait is a call or a deadline that a row waits for.
 type wait struct {
 	Service service

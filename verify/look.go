@@ -30,6 +30,8 @@ type look struct {
 	atRest bool
 	// patience is how long an order may go on without a reason, in microseconds.
 	patience int64
+	// lags is how much time each service's deadlines give back, because its messages were late, in microseconds.
+	lags [services]int64
 }
 
 // slack is how much earlier than a snapshot something must have happened for the snapshot to have
@@ -108,4 +110,13 @@ func (l *look) late(s service, due int64) time.Duration {
 		return 0
 	}
 	return time.Duration(l.at[s]-due) * time.Microsecond
+}
+
+// due is when a call or deadline is to be done at the latest. Deadlines give back what lags took, to all that may have lost
+// time to them: which of them this one did is not known.
+func (l *look) due(w *wait) int64 {
+	if l.has(w.Service) && w.Step == stepDeadline {
+		return w.Due + l.lags[w.Service]
+	}
+	return w.Due
 }

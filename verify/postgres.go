@@ -25,6 +25,7 @@ type snapshot struct {
 	tx      *sql.Tx
 	at      int64  // on the database's clock
 	cluster string // the Kafka cluster its events go to; empty: none yet
+	lags    [services]int64
 	tables  map[string]bool
 }
 
@@ -46,6 +47,7 @@ const (
 	tableDeltas   = "analytics.deltas"
 	tableOutbox   = "millrace.outbox"
 	tableWaits    = "millrace.waits"
+	tableLags     = "millrace.lags"
 	tableCluster  = "millrace.cluster"
 	tableLetters  = "deadletter.letters"
 	tableLanes    = "deadletter.lanes"
@@ -91,6 +93,33 @@ func (s *snapshot) look(ctx context.Context) error {
 			return fmt.Errorf("read %s: %w", tableCluster, err)
 		}
 	}
+	if s.tables[tableLags] {
+		return s.readLags(ctx)
+	}
+	return nil
+}
+
+// readLags reads how long the lags were that are over. One that lasts is not among them: it is no reason to stand still.
+func (s *snapshot) readLags(ctx context.Context) error {
+	rows, err := s.tx.QueryContext(ctx, `SELECT service, (sum(extract(epoch FROM upper(lag) - lower(lag))) * 1000000)::bigint
+FROM `+tableLags+`, unnest(lags) AS lag WHERE NOT (lower_inf(lag) OR upper_inf(lag)) GROUP BY service`)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", tableLags, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var took int64
+		if err := rows.Scan(&name, &took); err != nil {
+			return fmt.Errorf("read %s: %w", tableLags, err)
+		}
+		if of := serviceNamed(name); of < services {
+			s.lags[of] = took
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read %s: %w", tableLags, err)
+	}
 	return nil
 }
 
@@ -103,7 +132,7 @@ func (s *snapshot) end() error {
 
 func (s *snapshot) lookForTables(ctx context.Context) error {
 	names := append(serviceTables[:], tableHistory, tableAccounts, tableStock, tableLedger, tableSent, tableTotals, tableMinutes, tableDeltas,
-		tableOutbox, tableWaits, tableCluster, tableLetters, tableLanes, tableSteps)
+		tableOutbox, tableWaits, tableLags, tableCluster, tableLetters, tableLanes, tableSteps)
 	query := "SELECT t FROM unnest(ARRAY['" + strings.Join(names, "', '") + "']) AS t WHERE to_regclass(t) IS NOT NULL"
 	rows, err := s.tx.QueryContext(ctx, query)
 	if err != nil {

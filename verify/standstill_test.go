@@ -64,6 +64,44 @@ func TestOurOwnStandstillIsNoReason(t *testing.T) {
 	}
 }
 
+// Deadlines give back what lags took, and so an order may be older; calls are to be made in time nevertheless.
+func TestDeadlinesGiveBackWhatLagsTook(t *testing.T) {
+	const took = 600 * second
+	for _, c := range []struct {
+		step string
+		lags int64
+		want []string
+	}{
+		{stepDeadline, took, nil},
+		{stepDeadline, took - 1, []string{i6}},
+		{"overdue", took, []string{i6}},
+	} {
+		w := newWorld()
+		w.look.lags[orders] = c.lags
+		w.begun.Waits[0].Step, w.begun.row(orders).Waiting = c.step, []string{c.step}
+		w.begun.Waits[0].Due = now - w.look.patience - took
+		w.begun.row(orders).Created = w.begun.Waits[0].Due
+		if f := w.check(); !slices.Equal(violated(f), c.want) {
+			t.Errorf("%q, due for %d s more than there is patience, lags of %d: %v\n%s", c.step, took/second, c.lags, violated(f), f.text())
+		}
+	}
+}
+
+func TestAnOrderMayBeOlderByWhatLagsTook(t *testing.T) {
+	const took = 600 * second
+	for lags, want := range map[int64]int64{took: 0, took - 1: 1} {
+		l := newWorld().look
+		l.lags[orders] = lags
+		o := &order{ID: anyID(), Waits: []wait{{orders, stepDeadline, 0, now + second}}}
+		o.Rows[orders] = &row{Service: orders, Created: now - l.patience - took, Waiting: []string{stepDeadline}, Order: &orderState{Status: statusAwaiting}}
+		f := newFindings(1)
+		checkEndings(o, &l, f)
+		if got := f.of(i6).violations; got != want {
+			t.Errorf("older by %d s than there is patience, lags of %d: %d violations, want %d\n%s", took/second, lags, got, want, f.text())
+		}
+	}
+}
+
 func TestReasonsAreNamed(t *testing.T) {
 	w := newWorld()
 	s := w.begun

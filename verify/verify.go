@@ -262,7 +262,7 @@ func (v *run) describe() {
 	l.atRest, l.patience, l.provider = v.AtRest, v.Patience.Microseconds(), v.sums.provider
 	for _, s := range v.snapshots {
 		for _, here := range s.services() {
-			l.at[here] = s.at
+			l.at[here], l.lags[here] = s.at, s.lags[here]
 		}
 	}
 	if v.log == nil {
