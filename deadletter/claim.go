@@ -74,7 +74,8 @@ func (r *Redriver) claim(ctx context.Context) (claimed int, err error) {
 				// Nothing to try, it seems. To leave the lane takes a look under its lock: somebody may be asking just now.
 				var err error
 				if head, err = r.parking.settleHead(ctx, c, nil, Outcome{}); err != nil {
-					r.log.Warn("a lane cannot be left; its lease ends", "service", r.parking.service, "lane", c.lane, "error", err)
+					r.log.Warn("what is in a lane cannot be settled; it is looked at again", "service", r.parking.service, "lane", c.lane, "error", err)
+					r.letGo(ctx, c)
 					return
 				}
 			}

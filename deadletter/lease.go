@@ -94,7 +94,15 @@ const (
 UPDATE deadletter.lanes t SET lease_until = clock_timestamp() + $4::bigint * interval '1 millisecond' FROM mine WHERE t.service = $1 AND t.lane = mine.lane RETURNING t.lane`
 	releaseClaims = mine + `)
 UPDATE deadletter.lanes t SET holder = NULL, lease_until = NULL, overruled = false FROM mine WHERE t.service = $1 AND t.lane = mine.lane`
+	// putClaimsOff is releaseClaims for lanes that are not to be claimed again at once.
+	putClaimsOff = mine + `)
+UPDATE deadletter.lanes t SET due_at = clock_timestamp() + $4::bigint * interval '1 millisecond', holder = NULL, lease_until = NULL, overruled = false
+FROM mine WHERE t.service = $1 AND t.lane = mine.lane`
 )
+
+// refusedPause is how soon a lane is looked at again of which nothing could be noted: the database may refuse to take its row's mark
+// away for long, and each look may be a try of its head.
+const refusedPause = 5 * time.Second
 
 // lanesOf are the lanes of claims, and the claims' own ids.
 func lanesOf(claims []*claim) (lanes, holders outbox.UUIDArray) {
@@ -116,6 +124,16 @@ func (r *Redriver) leave(c *claim) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.inHand, c)
+}
+
+// letGo gives a lane back of which nothing could be noted. Otherwise everybody would wait for the end of its lease.
+func (r *Redriver) letGo(ctx context.Context, c *claim) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
+	defer cancel()
+	lanes, holders := lanesOf([]*claim{c})
+	if _, err := r.parking.db.ExecContext(ctx, putClaimsOff, r.parking.service, lanes, holders, refusedPause.Milliseconds()); err != nil {
+		r.log.Warn("a lane cannot be left; its lease ends", "service", r.parking.service, "lane", c.lane, "error", err)
+	}
 }
 
 // renew renews leases until ctx ends: a handler may take as long as it likes. Lanes that come to their end sooner cost

@@ -68,8 +68,8 @@ CROSS JOIN LATERAL (SELECT `+tallyColumns+` FROM deadletter.redrive_letters r WH
 type Due struct {
 	// Lanes are to go on now, and nobody is at them yet; Held are those that somebody is at.
 	Lanes, Held int64
-	// Idle is how long the oldest of Lanes has been waiting, if nobody is at any; 0 otherwise. Longer than a
-	// few seconds means that no process runs a redriver.
+	// Idle is how long the oldest of Lanes has been waiting for somebody, since its last lease ended if it had one, if nobody
+	// is at any; 0 otherwise. Longer than a few seconds means that no process runs a redriver.
 	Idle time.Duration
 }
 
@@ -77,7 +77,7 @@ type Due struct {
 func (d *Desk) Due(ctx context.Context, services ...string) (due Due, err error) {
 	var idle float64
 	err = d.db.QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE free), count(*) FILTER (WHERE lease_until > now()),
-	coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE free)), 0)::float8
+	coalesce(extract(epoch FROM now() - min(greatest(due_at, lease_until)) FILTER (WHERE free)), 0)::float8
 FROM (SELECT due_at, lease_until, due_at <= now() AND (lease_until IS NULL OR lease_until < now()) AS free
 	FROM deadletter.lanes WHERE service = ANY($1::text[]) AND due_at <= now()) AS l`, outbox.TextArray(services)).Scan(&due.Lanes, &due.Held, &idle)
 	if err != nil {

@@ -23,6 +23,9 @@ const (
 	// strangerPause is how soon a message is looked at again whose topic nobody here has subscribed to: another
 	// release may know it.
 	strangerPause = 30 * time.Second
+	// subscribing is how long after the first topic the others may follow: a router asks for them one after the other, and may
+	// have little of a busy machine. Until then a message of another one waits only for a moment.
+	subscribing = 10 * time.Second
 	// maxLanes is how many lanes go on at once, with one message of each in memory: as many as make the batches of the store
 	// and of the outcomes large. What a batch costs is mostly its commit.
 	maxLanes = 512
@@ -44,7 +47,7 @@ type Redriver struct {
 
 	mu      sync.Mutex
 	topics  map[string]*subscription
-	started bool
+	began   time.Time // at the first Subscribe
 	inHand  map[*claim]struct{}
 	stop    context.CancelFunc
 	stopped context.Context
@@ -86,8 +89,8 @@ func (r *Redriver) Subscribe(ctx context.Context, topic string) (<-chan *message
 	}
 	s := &subscription{messages: make(chan *message.Message), ctx: ctx}
 	r.topics[topic] = s
-	if !r.started {
-		r.started = true
+	if r.began.IsZero() {
+		r.began = time.Now()
 		r.running.Go(r.run)
 		r.renewing.Go(func() { r.renew(r.renewals) })
 	}
@@ -120,6 +123,7 @@ func (r *Redriver) goOn(ctx context.Context, c *claim, head *Letter) {
 		if err != nil {
 			r.log.Warn("what became of a redriven message could not be noted; it is tried again, and found processed if it was",
 				"service", r.parking.service, "letter", head.ID, "error", err)
+			r.letGo(ctx, c)
 		}
 		head = next
 	}
@@ -137,9 +141,12 @@ func (r *Redriver) one(ctx context.Context, c *claim, head *Letter) Outcome {
 		return Outcome{Err: errUnfinished}
 	}
 	r.mu.Lock()
-	s := r.topics[head.Topic]
+	s, began := r.topics[head.Topic], r.began
 	r.mu.Unlock()
-	if s == nil {
+	switch {
+	case s == nil && time.Since(began) < subscribing:
+		return Outcome{Err: errUnfinished, RetryIn: unfinishedPause}
+	case s == nil:
 		return Outcome{Err: errStranger, RetryIn: strangerPause}
 	}
 	handled, stop := c.guarded(context.WithoutCancel(s.ctx), r.parking.lease)

@@ -113,7 +113,8 @@ func (r *replica) start(t *testing.T) *replica {
 		letter, _ := Redriven(msg.Context())
 		ctx, saw := outbox.Observe(msg.Context())
 		o := Outcome{Err: r.handle(ctx, letter, true), Final: true, Attempts: 1, Version: "test"}
-		if r.Alive.Err() != nil || outbox.IsTransient(o.Err) || errors.Is(o.Err, outbox.ErrStopped) {
+		// As in the router's middleware: what the process, or its lease, broke off has not failed.
+		if r.Alive.Err() != nil || msg.Context().Err() != nil || outbox.IsTransient(o.Err) || errors.Is(o.Err, outbox.ErrStopped) {
 			o.Final, o.RetryIn = false, 10*time.Millisecond
 		}
 		if !saw.Changed() {

@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// Service and Group are what the service is called.
+	// Service is what the service is called.
 	Service = "seen"
-	Group   = Service + "-service"
+	// Group is its consumer group.
+	Group = Service + "-service"
 	// Rows is its table.
 	Rows = Service + ".rows"
 
