@@ -39,11 +39,18 @@ func makeLineFaults() (list []Fault) {
 	return list
 }
 
+// feltPatience is how much longer than planned bad weather lasts where nothing has met it yet: after a fault before it, a line may be
+// quiet for a while, and a reset takes what is said in seconds to come about.
+const feltPatience = 10 * time.Second
+
 func (i *injection) under(w wire.Weather, p *wire.Proxy) heal {
 	w.Seed = i.random.Uint64()
 	before := p.Hits()
 	p.SetWeather(w)
-	return func(context.Context) (int64, error) {
+	return func(ctx context.Context) (int64, error) {
+		const look = 20 * time.Millisecond
+		for late := time.Now().Add(feltPatience); p.Hits() == before && time.Now().Before(late) && sleep(ctx, look); {
+		}
 		p.SetWeather(wire.Weather{})
 		return p.Hits() - before, nil
 	}

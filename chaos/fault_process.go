@@ -17,6 +17,8 @@ const (
 	// An outage is longer than every deadline of an order that it meets.
 	shortestOutage = orderDeadline + 4*time.Second
 	longestOutage  = orderDeadline + 6*time.Second
+	// untilClear is after an outage: messages are in time again, and what it held up is still under way.
+	untilClear = 2 * time.Second
 	// churnPause is between two changes of who runs.
 	churnPause = 2 * time.Second
 )
@@ -83,11 +85,19 @@ var processFaults = []Fault{
 			i.broker.stop()
 			return func(ctx context.Context) (int64, error) { return open, i.broker.start(ctx) }, err
 		}},
-	{Name: "postgres-outage", Alone: true, What: "Postgres is stopped for longer than any deadline, while orders are open", Heals: "it is started again", On: []string{onPostgres}, Shortest: shortestOutage, Longest: longestOutage,
+	{Name: "postgres-outage", Alone: true, What: "Postgres is stopped for longer than any deadline, while orders are open", Heals: "it is started again, and then one router after the other, as after a deployment",
+		On: []string{onPostgres, onReplica}, Shortest: shortestOutage, Longest: longestOutage,
 		inject: func(ctx context.Context, i *injection) (heal, error) {
 			open, err := i.database.openOrders(ctx)
 			i.database.server.Close()
-			return func(ctx context.Context) (int64, error) { return open, i.database.start(ctx) }, err
+			return func(ctx context.Context) (int64, error) {
+				if err := i.database.start(ctx); err != nil {
+					return open, err
+				}
+				sleep(ctx, untilClear)
+				_, err := rollingRestart(ctx, i)
+				return open, err
+			}, err
 		}},
 }
 

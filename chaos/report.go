@@ -20,7 +20,7 @@ func Page(results []Result, found string) string {
 	b.WriteString("`make chaos` starts a Postgres, a broker and routers of its own, places orders (cancels, returns, repeated requests, callbacks that come doubled, late and wrong), breaks things, heals them,\n" +
 		"waits for rest, and has `router verify` ([guarantees](guarantees.md)) judge from the databases and the log alone. A run prints the command that repeats it, at its start and where it goes wrong.\n" +
 		"A run that goes wrong keeps its schedule, the logs of all processes, dumps of database and topics, and what verify said, and prints where.\n\n" +
-		"What the seed determines: what breaks, where, when, for how long, which orders are placed and what becomes of them outside, and which of the requests, packets or changes that a fault meets it spoils, by their number. Not: whose they are. " +
+		"What the seed determines: what breaks, where, when, for how long (bad weather on a line up to ten seconds longer, until something meets it), which orders are placed and what becomes of them outside, and which of the requests, packets or changes that a fault meets it spoils, by their number. Not: whose they are. " +
 		"Requests arrive as the processes come to make them, and the machine decides about that; so the same seed is the same storm, not the same drops.\n\n" +
 		"Wrong is what `router verify` counts, and besides: letters that are open at the end, orders that have not ended for another reason than NEEDS_ATTENTION or a letter that was dropped, a fault that nothing felt, a router that ended by itself though no server was hidden from it, " +
 		"a data race or a panic in a log, an answer of 500 or more while nothing had been broken for ten seconds, and, where a scenario is an outage of ours, an order cancelled at its deadline for it.\n\n" +
@@ -41,6 +41,9 @@ type sum struct {
 	expected                  bool
 	seeds                     []string
 	notes                     []string
+	neverFelt                 map[string]int // how often
+	ended                     int            // routers that ended by themselves
+	ending                    string         // one of the reasons; empty where none was kept
 	recoveries                []time.Duration
 	standstill                time.Duration
 }
@@ -77,18 +80,41 @@ func (s *sum) note(r Result) {
 	for _, f := range r.NotDone {
 		add("not done: " + f)
 	}
-	if len(r.NeverFelt) > 0 {
-		add(fmt.Sprintf("seed %d never felt %s", r.Seed, strings.Join(r.NeverFelt, ", ")))
+	for _, f := range r.NeverFelt {
+		if s.neverFelt == nil {
+			s.neverFelt = map[string]int{}
+		}
+		s.neverFelt[f]++
 	}
 	if v := r.Verdict; v != nil && r.OK && v.Counts.Letters+v.Counts.Parked > 0 {
 		add(fmt.Sprintf("seed %d: %d letters were open and %d messages parked, which was not judged then", r.Seed, v.Counts.Letters, v.Counts.Parked))
 	}
-	switch {
-	case len(r.Endings) > 0:
-		add(fmt.Sprintf("seed %d: routers ended by themselves %d times; %s", r.Seed, r.Restarts, inCell(r.Endings[0])))
-	case r.Restarts > 0:
-		add(fmt.Sprintf("seed %d: routers ended by themselves %d times, why was not kept", r.Seed, r.Restarts))
+	if s.ended += r.Restarts; len(r.Endings) > 0 && s.ending == "" {
+		s.ending = r.Endings[0]
 	}
+}
+
+// besides is what a reader has to know besides, in a cell.
+func (s *sum) besides() string {
+	list := slices.Clip(s.notes)
+	var faults []string
+	for _, name := range slices.Sorted(maps.Keys(s.neverFelt)) {
+		if n := s.neverFelt[name]; n > 1 {
+			name += fmt.Sprintf(" (%d times)", n)
+		}
+		faults = append(faults, name)
+	}
+	if len(faults) > 0 {
+		list = append(list, "never felt, beside others that were: "+strings.Join(faults, ", "))
+	}
+	switch {
+	case s.ended == 0:
+	case s.ending == "":
+		list = append(list, fmt.Sprintf("routers ended by themselves %d times, why was not kept", s.ended))
+	default:
+		list = append(list, fmt.Sprintf("routers ended by themselves %d times; one of them: %s", s.ended, inCell(s.ending)))
+	}
+	return strings.Join(list, "; ")
 }
 
 // longestNote is how much of a reason a cell of the table has.
@@ -202,7 +228,7 @@ func scenarioTable(b *strings.Builder, results []Result) {
 				violations += fmt.Sprintf("; **%d runs went wrong**", x.wrong)
 			}
 			fmt.Fprintf(b, "| %s | %s: %s | %s | %s | %s | %s | %s | %d | %d | %d | %s | %s | %s | %s |\n", number(s), s.Name, s.Title, at.program(), at.kafka, x.seedText(), x.load(at.lasted), at.perSecond(),
-				x.orders, x.faults, x.duplicate, violations, x.recovery(), seconds(x.standstill), strings.Join(x.notes, "; "))
+				x.orders, x.faults, x.duplicate, violations, x.recovery(), seconds(x.standstill), x.besides())
 		}
 		if !run {
 			fmt.Fprintf(b, "| %s | %s: %s | – | – | – | – | – | – | – | – | **not run** | – | – | |\n", number(s), s.Name, s.Title)

@@ -1,3 +1,6 @@
+// Package chaos starts a whole system (Postgres, a broker, routers), places orders, breaks things at times and places that a seed
+// determines, heals them, waits for rest, and has router verify judge what is left. Scenarios has the list, and
+// the command in cmd/chaos runs them.
 package chaos
 
 import (

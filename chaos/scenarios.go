@@ -50,7 +50,7 @@ var besides = []Scenario{
 	{Name: "stuck-consumer", Title: "an order's message cannot be finished, or a router's partitions stand still, not for long enough to be given to others", Faults: []string{"order-held", "router-pause"}, Lasts: 40 * time.Second},
 	{Name: "stops", Title: "SIGTERM to routers under load", Faults: []string{"router-stop", "rolling-restart"}},
 	{Name: "offsets-lost", Title: "the groups are deleted", Faults: []string{"offsets-lost"}, Once: true},
-	{Name: "long-outages", Title: "the broker, and then Postgres, is away for longer than every deadline", Faults: []string{"broker-outage", "postgres-outage"}, Once: true, Patient: true, Lasts: 70 * time.Second,
+	{Name: "long-outages", Title: "the broker, and then Postgres, is away for longer than every deadline, and routers are restarted after it", Faults: []string{"broker-outage", "postgres-outage"}, Once: true, Patient: true, Lasts: 70 * time.Second,
 		// So an outage meets orders that are paid and not yet shipped, and what comes after it takes as long as it may.
 		Env: []string{"CARRIER_STEP=12s"}},
 	{Name: "retention-passed", Title: "records are removed before a slow service has heard them", Faults: []string{"retention-passes"}, Once: true, Lasts: 10 * time.Second,

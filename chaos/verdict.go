@@ -108,13 +108,13 @@ func (y *system) verify(ctx context.Context) (*Verdict, error) {
 	}
 	v := &Verdict{}
 	if err := json.Unmarshal(out.Bytes(), v); err != nil {
-		return nil, fmt.Errorf("router verify could not look (%v): %s", failed, complaint.String())
+		return nil, fmt.Errorf("router verify could not look (%v): %s", failed, complaint.String()) //nolint:errorlint // there may be none
 	}
 	if exit := new(exec.ExitError); failed != nil && !errors.As(failed, &exit) {
 		return nil, fmt.Errorf("run router verify: %w", failed)
 	}
 	if v.OK != (failed == nil) {
-		return nil, fmt.Errorf("router verify says ok: %v, and its exit says %v: %s", v.OK, failed, complaint.String())
+		return nil, fmt.Errorf("router verify says ok: %v, and its exit says %v: %s", v.OK, failed, complaint.String()) //nolint:errorlint // there may be none
 	}
 	return v, nil
 }

@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	// DefaultOrders, with DefaultMix, is a few of every scenario.
+	// DefaultOrders is, with DefaultMix, a few of every scenario.
 	DefaultOrders = 500
-	// DefaultRate, in orders a second, is far from what a laptop can do and still brisk to watch.
+	// DefaultRate is in orders a second, far from what a laptop can do and still brisk to watch.
 	DefaultRate = 50
 	// DefaultWait is the simulated provider's ORDER_DEADLINE and 30 s for what follows from it.
 	DefaultWait = 90 * time.Second

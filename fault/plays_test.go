@@ -109,9 +109,10 @@ func refuse(s *system) {
 
 // rollback has an order's transaction fail at its very end, and the router die before it can try again.
 func rollback(s *system) {
+	at := s.routers[0]
+	s.reaches(s.place(at, "pm_accepted", "BA1 1AA"), "DELIVERED") // the relay is at work
 	s.exec(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RAISE 'no'; END $$`)
 	s.exec(`CREATE CONSTRAINT TRIGGER fails AFTER INSERT ON orders.orders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()`)
-	at := s.routers[0]
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)

@@ -43,10 +43,28 @@ func (s *shop) awaitHeldUp(service string, want heldUp) {
 	eventually(s.t, fmt.Sprintf("at %s wait %+v", service, want), func() error {
 		h, err := s.heldUpAt(service)
 		if err == nil && h != want {
-			err = fmt.Errorf("there are %+v", h)
+			err = fmt.Errorf("there are %+v, such as %s", h, s.holdUps(service))
 		}
 		return err
 	})
+}
+
+// holdUpsShown is how many lanes a failed story shows.
+const holdUpsShown = 3
+
+// holdUps tells of letters and lanes of a service what there is to know about why they do not go on: the head, when it is tried again,
+// who is at it until when, and what was done to it.
+func (s *shop) holdUps(service string) (text string) {
+	err := s.books.QueryRow(`SELECT coalesce(string_agg(format('%s (%s): due %s, holder %s until %s, steps %s', l.id, l.status, t.due_at, t.holder, t.lease_until,
+  (SELECT string_agg(to_char(p.at, 'HH24:MI:SS.MS ') || p.who || ' ' || p.action, ', ' ORDER BY p.id) FROM deadletter.steps p WHERE p.letter_id = l.id)), '; ')
+  || format('; now %s', clock_timestamp()), 'none')
+FROM (SELECT DISTINCT ON (lane) * FROM deadletter.letters WHERE service = $1 AND status NOT IN ('resolved', 'dropped') ORDER BY lane, position LIMIT $2) l
+FULL JOIN (SELECT * FROM deadletter.lanes WHERE service = $1 ORDER BY lane LIMIT $2) t ON t.lane = l.lane`,
+		service, holdUpsShown).Scan(&text)
+	if err != nil {
+		return err.Error()
+	}
+	return text
 }
 
 // nothingIsHeldUp: no letter is open, nothing is parked, no row is marked.

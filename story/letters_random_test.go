@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func TestRandomFailuresWhileReplicasAreKilled(t *testing.T) {
 	}
 	dsn, brokers := testserver.DurablePostgresDSN(t), kafkaForKills(t)
 	env := unhurriedDeadlines.with(settings{
-		"DATABASE_URL": dsn, "KAFKA_BROKERS": brokers, "KAFKA_SESSION_TIMEOUT": "6s", "LOG_FORMAT": faultsAreLogged, "LOG_LEVEL": "error", "FLOOD_LETTERS": "0",
+		"DATABASE_URL": dsn, "KAFKA_BROKERS": brokers, "KAFKA_SESSION_TIMEOUT": "6s", "LOG_FORMAT": faultsAreLogged, "LOG_LEVEL": "warn", "FLOOD_LETTERS": "0",
 	})
 	nodes := []*node{startNode(t, env), startNode(t, env)}
 	for _, n := range nodes {
@@ -106,7 +107,11 @@ func (s *shop) startOperator(n *node) (stop func()) {
 			limited, stop := context.WithTimeout(ctx, askForAll)
 			// Many fail again: that is no reason to stop, and an exit code of 1.
 			stdout, stderr, code := n.dlq(limited, "redrive", "--filter", "status:new", "--yes", "--reason", "again", "--max-failures", "1000000")
-			if code != 0 && code != 1 && limited.Err() == nil {
+			switch {
+			case limited.Err() != nil || code == 0 || code == 1 && strings.Contains(stderr, "not processed"):
+			case code == 1: // it is tried again; should letters stay, this is why
+				s.t.Logf("router dlq redrive: %s%s", stdout, stderr)
+			default:
 				s.t.Errorf("router dlq redrive ends with %d:\n%s%s", code, stdout, stderr)
 			}
 			stop()

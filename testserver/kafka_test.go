@@ -55,7 +55,8 @@ func TestAKafkaClusterCanBeMadeToFail(t *testing.T) {
 }
 
 func TestAllTestsShareOneRealKafka(t *testing.T) {
-	if testserver.RealKafka(t) != testserver.RealKafka(t) {
+	first, second := testserver.RealKafka(t), testserver.RealKafka(t)
+	if first != second {
 		t.Error("the second one has another address")
 	}
 }

@@ -80,6 +80,7 @@ func (c *client) place(ctx context.Context, body []byte) (err error) {
 	if err != nil {
 		return err
 	}
+	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err == nil && answer.StatusCode != http.StatusAccepted {
 		err = fmt.Errorf("answered with %s: %s", answer.Status, text)

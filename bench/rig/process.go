@@ -61,7 +61,7 @@ func (o *Round) Start(ctx context.Context, name string, cmd *exec.Cmd, ready fun
 		}
 		select {
 		case <-process.Done():
-			return nil, fmt.Errorf("%s ended at its start (%v); %s", name, process.Err(), process.LogTail())
+			return nil, fmt.Errorf("%s ended at its start (%v); %s", name, process.Err(), process.LogTail()) //nolint:errorlint // there may be none
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%s is not ready after %s: %w; %s", name, readyPatience, err, process.LogTail())
 		case <-tick.C:
@@ -76,7 +76,7 @@ func (p *Process) PID() int { return p.process.PID() }
 func (p *Process) Failed() error {
 	select {
 	case <-p.process.Done():
-		return fmt.Errorf("%s ended (%v); %s", p.Name, p.process.Err(), p.process.LogTail())
+		return fmt.Errorf("%s ended (%v); %s", p.Name, p.process.Err(), p.process.LogTail()) //nolint:errorlint // there may be none
 	default:
 		return nil
 	}

@@ -95,12 +95,16 @@ func latencySide(ctx context.Context, env *bench.Env, o *rig.Round, sys system) 
 	return values, err
 }
 
-// latencyAt measures at one rate. The run has ended.
+// fewestMeasured is how many orders are to be expected in what is measured: half of what a slow side can do may be a few a second.
+const fewestMeasured = 10
+
+// latencyAt measures at one rate, for as long as measured or a little longer. The run has ended.
 func latencyAt(ctx context.Context, s *running, rate float64, warm, measured time.Duration) (run *load.Run, l load.Latency, err error) {
 	run = s.shop.Open(ctx, rate)
 	err = run.Await(ctx, 1) // a group that is still dividing its partitions is not what is measured
 	err = errors.Join(err, pause(ctx, warm))
 	from, failed := s.shop.Now(ctx)
+	measured = max(measured, time.Duration(fewestMeasured/rate*float64(time.Second)))
 	err = errors.Join(err, failed, pause(ctx, measured))
 	to, failed := s.shop.Now(ctx)
 	if err := errors.Join(err, failed, run.End(ctx)); err != nil {

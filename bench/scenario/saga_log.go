@@ -49,7 +49,7 @@ func awaitLog(ctx context.Context, side string, brokers []string, want int64, pa
 		}
 		if time.Now().After(deadline) {
 			return found, fmt.Errorf("%s lost events: the log's length is %d, want %d different ones; found %d, and %d repeats (%v)",
-				side, n, want, found.different, found.repeats, err)
+				side, n, want, found.different, found.repeats, err) //nolint:errorlint // there may be none
 		}
 		select {
 		case <-ctx.Done():

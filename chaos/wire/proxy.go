@@ -18,20 +18,20 @@ import (
 type Fate int
 
 const (
-	// Forward: nothing happens to it.
+	// Forward leaves it as it is.
 	Forward Fate = iota
-	// CutBefore: the connection ends and the server never sees the request.
+	// CutBefore ends the connection; the server never sees the request.
 	CutBefore
-	// CutAfter: the server does what it was asked for; the connection ends instead of the answer.
+	// CutAfter ends the connection instead of the answer; the server does what it was asked for.
 	CutAfter
-	// Refuse: the server never sees the request; the proxy answers that it failed. Kafka's OffsetCommit only.
+	// Refuse answers that it failed; the server never sees the request. Kafka's OffsetCommit only.
 	Refuse
-	// NotLeader: the broker never sees the records; the answer is that another one leads. Kafka's Produce only.
+	// NotLeader answers that another one leads; the broker never sees the records. Kafka's Produce only.
 	NotLeader
-	// NotEnoughReplicas: the broker never sees the records; the answer is that too few replicas would have them.
+	// NotEnoughReplicas answers that too few replicas would have them; the broker never sees the records.
 	// Kafka's Produce only.
 	NotEnoughReplicas
-	// DoneButLate: the broker keeps the records; the answer is that it timed out. Kafka's Produce only.
+	// DoneButLate answers that it timed out; the broker keeps the records. Kafka's Produce only.
 	DoneButLate
 )
 
