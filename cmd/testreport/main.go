@@ -71,7 +71,7 @@ func report(in io.Reader, out io.Writer) (ok bool, err error) {
 			delete(said, test)
 		case l.Action == "fail" && l.Test != "":
 			failed++
-			fmt.Fprint(out, spoken(said[test]))
+			fmt.Fprint(out, inShort(spoken(said[test])))
 			delete(said, test)
 		case l.Action == "fail", l.Action == "build-fail":
 			broken++
@@ -109,6 +109,31 @@ func reason(said string) string {
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+const (
+	// longOutput is how many lines of a failed test one sees at once.
+	longOutput = 40
+	// shortLines, shortLine are how many remarks of it are repeated, and how many bytes of each.
+	shortLines, shortLine = 10, 300
+)
+
+// inShort repeats the remarks of a failed test that said a lot, above its last line: the log of a program that it started stands
+// below what went wrong, and the end is what people look at.
+func inShort(said string) string {
+	lines := slices.Collect(strings.Lines(said))
+	if len(lines) <= longOutput {
+		return said
+	}
+	last := len(lines) - 1
+	var remarks []string
+	for _, text := range lines[:last] {
+		if place.MatchString(text) {
+			remarks = append(remarks, "    in short: "+strings.TrimSpace(text[:min(len(text), shortLine)])+"\n")
+		}
+	}
+	remarks = remarks[:min(len(remarks), shortLines)]
+	return strings.Join(slices.Concat(lines[:last], remarks, lines[last:]), "")
 }
 
 // spoken drops the lines that only say that a test began.

@@ -71,3 +71,15 @@ func TestNoTestsAtAllIsAnError(t *testing.T) {
 		t.Errorf("%t, %v", ok, err)
 	}
 }
+
+// Who looks at the end sees what went wrong, and not only the log below it.
+func TestWhatAFailedTestSaidIsRepeatedBelowALongLog(t *testing.T) {
+	said := "    a_test.go:7: not within 1m: it is done\n" + strings.Repeat("        a line of a log\n", longOutput)
+	got := inShort(said + "--- FAIL: TestA (61.00s)\n")
+	if want := said + "    in short: a_test.go:7: not within 1m: it is done\n--- FAIL: TestA (61.00s)\n"; got != want {
+		t.Errorf("got %q", got)
+	}
+	if short := "    a_test.go:7: 1, want 2\n--- FAIL: TestA (0.00s)\n"; inShort(short) != short {
+		t.Errorf("%q is repeated: %q", short, inShort(short))
+	}
+}
