@@ -137,6 +137,7 @@ const (
 // database cannot be reached it tries again, until keep ends or the lane's lease does.
 func (p *Parking) settleHead(keep context.Context, c *claim, head *Letter, o Outcome) (*Letter, error) {
 	s := &settlement{claim: c, head: head, outcome: o}
+	told := false
 	for pause := settlePause; ; pause = min(2*pause, longestSettlePause) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(keep), writeLimit)
 		err := untilFree(ctx, &s.member, func() error { return p.settles.Do(ctx, s) })
@@ -149,6 +150,10 @@ func (p *Parking) settleHead(keep context.Context, c *claim, head *Letter, o Out
 			return s.next, nil
 		case outbox.IsRefused(err) || keep.Err() != nil || c.age() > p.lease:
 			return nil, err
+		}
+		if pause == longestSettlePause && !told { // the order stands still until then, and nobody else would say so
+			told = true
+			p.watch.log.Warn("a lane cannot be settled yet; still trying", "service", p.service, "order_id", c.order, "lane", c.lane, "error", err)
 		}
 		s = &settlement{claim: c, head: head, outcome: o} // the batch may be at the other one still
 		select {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -68,6 +69,10 @@ func (b *breakage) hits() (n int64) {
 // toolPatience bounds one command of an operator, who has a router to wait for.
 const toolPatience = 2 * patience
 
+// toolEnds is how long a command takes at most to end after Ctrl-C, many times over. One that does not, says where it is: SIGQUIT
+// prints its goroutines.
+const toolEnds = 15 * time.Second
+
 // dlq runs router dlq as an operator would, with the node's settings. It returns what was printed and the exit
 // code; -1 where it had to be ended.
 func (n *node) dlq(ctx context.Context, args ...string) (stdout, stderr string, code int) {
@@ -78,7 +83,10 @@ func (n *node) dlq(ctx context.Context, args ...string) (stdout, stderr string, 
 		return "", err.Error(), -1
 	}
 	cmd := exec.CommandContext(ctx, path, append([]string{"dlq"}, args...)...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Cancel = func() error {
+		time.AfterFunc(toolEnds, func() { _ = cmd.Process.Signal(syscall.SIGQUIT) })
+		return cmd.Process.Signal(os.Interrupt)
+	}
 	cmd.WaitDelay = stopPatience
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(), "USER=operator"}
 	for _, name := range []string{"DATABASE_URL", "KAFKA_BROKERS", "DATA_DIR"} {

@@ -5,8 +5,11 @@ package story_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -43,36 +46,87 @@ func (s *shop) awaitHeldUp(service string, want heldUp) {
 	eventually(s.t, fmt.Sprintf("at %s wait %+v", service, want), func() error {
 		h, err := s.heldUpAt(service)
 		if err == nil && h != want {
-			err = fmt.Errorf("there are %+v, such as %s", h, s.holdUps(service))
+			err = fmt.Errorf("there are %+v; in all services: %s", h, s.holdUps())
 		}
 		return err
 	})
 }
 
 // holdUpsShown is how many lanes a failed story shows.
-const holdUpsShown = 3
+const holdUpsShown = 5
 
-// holdUps tells of letters and lanes of a service what there is to know about why they do not go on: the head, when it is tried again,
-// who is at it until when, and what was done to it.
-func (s *shop) holdUps(service string) (text string) {
-	err := s.books.QueryRow(`SELECT coalesce(string_agg(format('%s (%s): due %s, holder %s until %s, steps %s', l.id, l.status, t.due_at, t.holder, t.lease_until,
+// holdUps tells of letters and lanes what there is to know about why they do not go on: the head, when it is tried again,
+// who is at it until when, and what was done to it. They are of all services: an operator may be waiting for another one's.
+func (s *shop) holdUps() (text string) {
+	err := s.books.QueryRow(`SELECT coalesce(string_agg(format('%s %s (%s): due %s, holder %s until %s, steps %s', t.service, l.id, l.status, t.due_at, t.holder, t.lease_until,
   (SELECT string_agg(to_char(p.at, 'HH24:MI:SS.MS ') || p.who || ' ' || p.action, ', ' ORDER BY p.id) FROM deadletter.steps p WHERE p.letter_id = l.id)), '; ')
   || format('; now %s', clock_timestamp()), 'none')
-FROM (SELECT DISTINCT ON (lane) * FROM deadletter.letters WHERE service = $1 AND status NOT IN ('resolved', 'dropped') ORDER BY lane, position LIMIT $2) l
-FULL JOIN (SELECT * FROM deadletter.lanes WHERE service = $1 ORDER BY lane LIMIT $2) t ON t.lane = l.lane`,
-		service, holdUpsShown).Scan(&text)
+FROM (SELECT DISTINCT ON (service, lane) * FROM deadletter.letters WHERE status NOT IN ('resolved', 'dropped') ORDER BY service, lane, position LIMIT $1) l
+FULL JOIN (SELECT * FROM deadletter.lanes ORDER BY service, lane LIMIT $1) t ON t.service = l.service AND t.lane = l.lane`, holdUpsShown).Scan(&text)
 	if err != nil {
 		return err.Error()
 	}
 	return text
 }
 
-// nothingIsHeldUp: no letter is open, nothing is parked, no row is marked.
+// ours is a function of ours in a goroutine's stack.
+var ours = regexp.MustCompile(`millrace/([\w/]+\.\S+)\+0x`)
+
+// atWork is where the goroutines are that have to do with letters: how many, and the innermost of our functions.
+func (n *node) atWork() string {
+	profile, err := n.get("/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		return err.Error()
+	}
+	counts := map[string]int{}
+	for _, stack := range strings.Split(profile, "\n\n") {
+		functions := ours.FindAllStringSubmatch(stack, 2)
+		var many int
+		if _, err := fmt.Sscanf(stack, "%d @", &many); err != nil || len(functions) == 0 || !strings.Contains(stack, "millrace/deadletter.") {
+			continue
+		}
+		var at []string
+		for _, f := range functions {
+			at = append(at, f[1])
+		}
+		counts[strings.Join(at, " < ")] += many
+	}
+	return fmt.Sprint(counts)
+}
+
+// nothingIsHeldUp: no letter is open, nothing is parked, no row is marked. Its patience begins anew whenever less is held up.
 func (s *shop) nothingIsHeldUp() {
 	s.t.Helper()
-	for service := range rowTables {
-		s.awaitHeldUp(service, heldUp{})
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	deadline, least := time.Now().Add(patience), math.MaxInt
+	for ; ; <-tick.C {
+		all, sum, err := s.allHeldUp()
+		switch {
+		case err == nil && sum == 0:
+			return
+		case err == nil && sum < least:
+			deadline, least = time.Now().Add(patience), sum
+		case time.Now().After(deadline):
+			s.t.Fatalf("are held up, and no fewer for %v: %v %+v; %s", patience, err, all, s.holdUps())
+		}
 	}
+}
+
+// allHeldUp is what waits at each service, and how much that is in all.
+func (s *shop) allHeldUp() (all map[string]heldUp, sum int, err error) {
+	all = map[string]heldUp{}
+	for service := range rowTables {
+		h, err := s.heldUpAt(service)
+		if err != nil {
+			return nil, 0, err
+		}
+		if h != (heldUp{}) {
+			all[service] = h
+		}
+		sum += h.letters + h.parked + h.lanes + h.marked
+	}
+	return all, sum, nil
 }
 
 // reaches tells whether a service's reaction to an event changes its row, at least by the event's id: some look at

@@ -56,6 +56,13 @@ func TestRandomFailuresWhileReplicasAreKilled(t *testing.T) {
 		n.showRaces()
 	}
 	s := openShop(t, dsn, nodes...)
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, n := range nodes {
+				t.Logf("a router is at: %s", n.atWork())
+			}
+		}
+	})
 	var bugs []*breakage
 	for service, table := range rowTables {
 		condition := atRandom
@@ -108,7 +115,9 @@ func (s *shop) startOperator(n *node) (stop func()) {
 			// Many fail again: that is no reason to stop, and an exit code of 1.
 			stdout, stderr, code := n.dlq(limited, "redrive", "--filter", "status:new", "--yes", "--reason", "again", "--max-failures", "1000000")
 			switch {
-			case limited.Err() != nil || code == 0 || code == 1 && strings.Contains(stderr, "not processed"):
+			case ctx.Err() == nil && limited.Err() != nil: // the letters that it asked for go on; should others stay, this is why
+				s.t.Logf("router dlq redrive was interrupted after %v, and ended with %d:\n%s%s", askForAll, code, stdout, stderr)
+			case ctx.Err() != nil || code == 0 || code == 1 && strings.Contains(stderr, "not processed"):
 			case code == 1: // it is tried again; should letters stay, this is why
 				s.t.Logf("router dlq redrive: %s%s", stdout, stderr)
 			default:
