@@ -5,11 +5,9 @@ package story_test
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -94,23 +92,16 @@ func (n *node) atWork() string {
 	return fmt.Sprint(counts)
 }
 
-// nothingIsHeldUp: no letter is open, nothing is parked, no row is marked. Its patience begins anew whenever less is held up.
+// nothingIsHeldUp: no letter is open, nothing is parked, no row is marked.
 func (s *shop) nothingIsHeldUp() {
 	s.t.Helper()
-	tick := time.NewTicker(look)
-	defer tick.Stop()
-	deadline, least := time.Now().Add(patience), math.MaxInt
-	for ; ; <-tick.C {
+	eventually(s.t, "nothing is held up", func() error {
 		all, sum, err := s.allHeldUp()
-		switch {
-		case err == nil && sum == 0:
-			return
-		case err == nil && sum < least:
-			deadline, least = time.Now().Add(patience), sum
-		case time.Now().After(deadline):
-			s.t.Fatalf("are held up, and no fewer for %v: %v %+v; %s", patience, err, all, s.holdUps())
+		if err == nil && sum > 0 {
+			err = fmt.Errorf("there are %+v; %s", all, s.holdUps())
 		}
-	}
+		return err
+	})
 }
 
 // allHeldUp is what waits at each service, and how much that is in all.

@@ -115,7 +115,7 @@ const (
 	// longOutput is how many lines of a failed test one sees at once.
 	longOutput = 40
 	// shortLines, shortLine are how many remarks of it are repeated, and how many bytes of each.
-	shortLines, shortLine = 10, 1000
+	shortLines, shortLine = 10, 1500
 )
 
 // inShort repeats the remarks of a failed test that said a lot, above its last line: the log of a program that it started stands
