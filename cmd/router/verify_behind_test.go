@@ -62,6 +62,23 @@ func TestVerifyFindsAServiceThatStaysBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the others have told the broker what they have read", func() bool {
+		for _, group := range []string{"inventory-service", "analytics-service"} {
+			read, err := admin.FetchOffsetsForTopics(t.Context(), group, "ecommerce.orders.created")
+			if err != nil {
+				t.Fatal(err)
+			}
+			behind := false
+			ends.Each(func(end kadm.ListedOffset) {
+				at, there := read.Lookup(end.Topic, end.Partition)
+				behind = behind || end.Offset > 0 && (!there || at.At < end.Offset)
+			})
+			if behind {
+				return false
+			}
+		}
+		return true
+	})
 	if answer, err := admin.DeleteRecords(t.Context(), ends.Offsets()); err != nil || answer.Error() != nil {
 		t.Fatal(err, answer.Error())
 	}
