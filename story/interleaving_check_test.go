@@ -209,11 +209,19 @@ func (w *interleavingWorld) checkNotices(o interleavingOrder) {
 	}
 }
 
+// interleavingMoney moved in a minute.
+type interleavingMoney struct {
+	minute string
+	amount int64
+}
+
 // checkSums recounts what analytics counted from what was published.
 func (w *interleavingWorld) checkSums() {
 	w.t.Helper()
 	want := map[string]int64{}
-	placed, paid, captured := map[event.OrderID]bool{}, map[event.OrderID]bool{}, map[event.OrderID]bool{}
+	placed, paid := map[event.OrderID]bool{}, map[event.OrderID]bool{}
+	// Topics keep no order among each other: a refund may be in the log before the capture.
+	captured, refused, refunded := map[event.OrderID]interleavingMoney{}, map[event.OrderID]interleavingMoney{}, map[event.OrderID]interleavingMoney{}
 	for _, e := range w.log {
 		minute := e.at.Format("15:04 ")
 		switch e := e.Event.(type) {
@@ -231,22 +239,29 @@ func (w *interleavingWorld) checkSums() {
 				want[minute+"cancelled "+string(e.Reason)]++
 			}
 		case event.PaymentSucceeded:
-			captured[e.OrderID] = true
-			want[minute+"revenue EUR"] += e.Total.Amount
-		case event.PaymentRefundFailed: // proof of a capture nobody spoke of
-			if !captured[e.OrderID] {
-				want[minute+"revenue EUR"] += e.Total.Amount
+			captured[e.OrderID] = interleavingMoney{minute, e.Total.Amount}
+		case event.PaymentRefundFailed:
+			if _, again := refused[e.OrderID]; !again {
+				refused[e.OrderID] = interleavingMoney{minute, e.Total.Amount}
 			}
-			captured[e.OrderID] = true
 		case event.PaymentRefunded:
-			if captured[e.OrderID] {
-				want[minute+"revenue EUR"] -= e.Total.Amount
-			}
+			refunded[e.OrderID] = interleavingMoney{minute, e.Total.Amount}
 		}
 	}
 	for id := range placed {
 		if paid[id] {
 			want["time to paid"]++
+		}
+		money, ok := captured[id]
+		if !ok { // a refund that was refused is proof of a capture nobody spoke of
+			money, ok = refused[id]
+		}
+		if !ok { // what was captured then went back at once
+			continue
+		}
+		want[money.minute+"revenue EUR"] += money.amount
+		if back, ok := refunded[id]; ok {
+			want[back.minute+"revenue EUR"] -= back.amount
 		}
 	}
 	got := map[string]int64{}
