@@ -3,9 +3,11 @@
 package story_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -283,8 +285,8 @@ func testBadRecords(t *testing.T, s *shop, brokers string) {
 	copies := map[string]*kgo.Record{}
 	for _, r := range log {
 		if id := headerOf(r, "dlq_letter_id"); id != "" {
-			if copies[id] != nil {
-				t.Errorf("letter %s is in Kafka twice", id)
+			if c := copies[id]; c != nil && !sameRecord(c, r) {
+				t.Errorf("letter %s is in Kafka as two records that differ, at %s/%d/%d and %d/%d", id, r.Topic, c.Partition, c.Offset, r.Partition, r.Offset)
 			}
 			copies[id] = r
 		}
@@ -300,6 +302,12 @@ func testBadRecords(t *testing.T, s *shop, brokers string) {
 		t.Errorf("the same event again made %d more letters", n)
 	}
 	t.Logf("%d kinds of bad records, and what became of them:\n%s", len(all), strings.Join(table, "\n"))
+}
+
+// sameRecord tells whether two records may be one that the relay has published again, as it does whenever it cannot tell
+// whether it has, on a busy machine without any fault.
+func sameRecord(a, b *kgo.Record) bool {
+	return a.Topic == b.Topic && a.Partition == b.Partition && bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) && reflect.DeepEqual(a.Headers, b.Headers)
 }
 
 func write(t *testing.T, client *kgo.Client, b badRecord) written {
