@@ -68,9 +68,15 @@ func (m *Marks) TryHold(ctx context.Context, ids []event.OrderID, do func(ctx co
 	return m.hold(ctx, sorted(ids), false, do)
 }
 
-func (m *Marks) hold(ctx context.Context, ids []event.OrderID, all bool, do func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error) error {
-	ctx, cancel := context.WithTimeout(ctx, transactionLimit)
+func (m *Marks) hold(ctx context.Context, ids []event.OrderID, all bool, do func(ctx context.Context, tx *sql.Tx, marked map[event.OrderID]bool) error) (err error) {
+	whole := ctx
+	ctx, cancel := context.WithTimeout(whole, transactionLimit)
 	defer cancel()
+	defer func() { // whatever the driver says then, "bad connection" for instance
+		if err != nil && ctx.Err() != nil && whole.Err() == nil {
+			err = fmt.Errorf("a transaction that holds %d rows of %s took longer than %v: %w", len(ids), m.name, transactionLimit, err)
+		}
+	}()
 	tx, err := m.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("hold %d rows of %s: %w", len(ids), m.name, err)

@@ -10,7 +10,6 @@ package reindex
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"millrace/deadletter"
@@ -55,8 +54,10 @@ type Report struct {
 const (
 	// batch is how many messages are asked about at a time.
 	batch = 500
-	// lanesAtOnce is how many lanes one transaction puts back.
+	// lanesAtOnce and bytesAtOnce bound what one transaction puts back, unless a single lane is larger: a transaction has
+	// five seconds, and 64 MiB took longer on a busy machine.
 	lanesAtOnce = 50
+	bytesAtOnce = 4 << 20
 	// roundLanes and roundBytes bound what is in memory: that many lanes, with letters of that many bytes (and the
 	// messages behind them), go through the logs at a time. What is more takes another round.
 	roundLanes = 10_000
@@ -115,19 +116,31 @@ type work struct {
 
 // write puts the lanes of a round back.
 func (w *work) write(ctx context.Context, r *round) error {
-	for ids := range slices.Chunk(r.order, lanesAtOnce) {
-		lanes := make([]deadletter.LostLane, len(ids))
-		for i, id := range ids {
-			lanes[i] = r.lanes[id].lost()
+	for ids := r.order; len(ids) > 0; {
+		var lanes []deadletter.LostLane
+		for size := 0; len(lanes) < min(len(ids), lanesAtOnce); {
+			lost := r.lanes[ids[len(lanes)]].lost()
+			if size += bytesIn(lost); size > bytesAtOnce && len(lanes) > 0 {
+				break
+			}
+			lanes = append(lanes, lost)
 		}
 		if err := w.rebuild(ctx, lanes); err != nil {
 			return err
 		}
-		for _, id := range ids {
+		for _, id := range ids[:len(lanes)] {
 			w.done[id] = true
 		}
+		ids = ids[len(lanes):]
 	}
 	return nil
+}
+
+func bytesIn(l deadletter.LostLane) (n int) {
+	for _, m := range l.Messages {
+		n += len(m.Payload)
+	}
+	return n
 }
 
 // rebuild puts lanes back. Where the database refuses one, it must not keep the others away.
