@@ -106,6 +106,38 @@ func TestRestoredBehindWhatIsTriedAgain(t *testing.T) {
 	}
 }
 
+// A message that is tried again by itself, and was edited meanwhile, has a copy in Kafka and a story: both stay when it gets through.
+func TestEditedWhileItIsTriedAgain(t *testing.T) {
+	db := database(t)
+	r := newReplica(t, db, "replica", ifNot(never), Options{})
+	l := letterFor(newOrder(), 0)
+	l.Describe(errors.New("boom"))
+	l.Status, l.RetryAt = Retrying, time.Now().Add(time.Second)
+	if status, err := r.parking.Put(t.Context(), l); err != nil || status != Retrying {
+		t.Fatalf("%q, %v", status, err)
+	}
+	if err := r.desk().Edit(t.Context(), l.ID, []byte("7"), "a typing error", func(*Letter) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	r.start(t)
+	settled(t, db)
+	found, err := r.desk().Find(t.Context(), l.ID)
+	if err != nil || found.Status != Resolved {
+		t.Fatalf("%+v, %v; want it resolved, and kept", found, err)
+	}
+	steps, err := r.desk().Steps(t.Context(), l.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var actions []string
+	for _, s := range steps {
+		actions = append(actions, s.Who+" "+s.Action)
+	}
+	if want := []string{"tester edited", "router resolved"}; !slices.Equal(actions, want) {
+		t.Errorf("steps %q, want %q", actions, want)
+	}
+}
+
 // A restored message is processed although a process remembers the row as it was when the message counted as done.
 func TestRestoredBehindTheBackOfAProcess(t *testing.T) {
 	mend, fails := broken()

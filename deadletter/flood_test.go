@@ -3,6 +3,7 @@ package deadletter
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -189,6 +190,61 @@ func TestWhatWasSettledLongAgoIsRemoved(t *testing.T) {
 	tidy()
 	if got, want := count(), [5]int{1, 0, 0, 0, 1}; got != want {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// When a letter has been kept for long enough, it is still known that somebody decided about its order; what the system did by itself,
+// or was only asked to do, is nobody's decision.
+func TestThatSomebodyDecidedIsKept(t *testing.T) {
+	t.Parallel()
+	mend, fails := broken()
+	db := database(t)
+	r := startReplica(t, db, fails)
+	redriven, dropped, edited := letterFor(newOrder(), 0), letterFor(newOrder(), 1), letterFor(newOrder(), 2)
+	for _, l := range []Letter{redriven, dropped, edited} {
+		r.must(t, New, l)
+	}
+	if err := r.desk().Drop(t.Context(), dropped.ID, "nobody needs it"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.desk().Edit(t.Context(), edited.ID, []byte("7"), "a typing error", func(*Letter) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	mend()
+	if _, err := r.desk().Redrive(t.Context(), []string{redriven.ID, edited.ID}, "mended"); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, db)
+	if _, err := db.Exec("UPDATE deadletter.letters SET closed_at = closed_at - interval '31 days'"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.parking.tidy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := number(t, db, "SELECT count(*) FROM deadletter.letters"); n != 0 {
+		t.Errorf("%d letters are left", n)
+	}
+	rows, err := db.Query("SELECT service || ' ' || order_id FROM deadletter.decided")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var got []string
+	for rows.Next() {
+		var one string
+		if err := rows.Scan(&one); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, one)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"seen " + dropped.OrderID, "seen " + edited.OrderID}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("decided about %q, want %q", got, want)
 	}
 }
 

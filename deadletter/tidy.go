@@ -18,13 +18,19 @@ const (
 	tidyRedrives = 5
 )
 
-// What is removed, with its batch, which is chosen once (see nextLetters). Several processes tidy the same tables.
+// What is removed, with its batch, which is chosen once (see nextLetters). Several processes tidy the same tables. That somebody
+// decided about an order is kept when the letter is not: for ever, it explains what has become of the order.
 var removals = []struct {
 	query string
 	batch int64
 }{
 	{`WITH old AS MATERIALIZED (
-	SELECT id FROM deadletter.letters WHERE closed_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED)
+	SELECT id FROM deadletter.letters WHERE closed_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED),
+decided AS (
+	INSERT INTO deadletter.decided (service, order_id) SELECT DISTINCT l.service, l.order_id FROM deadletter.letters l JOIN old USING (id)
+	WHERE l.order_id IS NOT NULL AND (l.status = 'dropped' OR l.original IS NOT NULL OR EXISTS (
+	  SELECT FROM deadletter.steps s WHERE s.letter_id = l.id AND s.action NOT IN ('redriven', 'resolved', 'failed again', 'dropped')))
+	ORDER BY l.service, l.order_id ON CONFLICT DO NOTHING) -- in one order: two processes do not wait for each other in a circle
 	DELETE FROM deadletter.letters WHERE id IN (SELECT id FROM old)`, tidyBatch},
 	{`WITH old AS MATERIALIZED (
 	SELECT id FROM deadletter.redrives WHERE created_at < now() - $1::bigint * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED)

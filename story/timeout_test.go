@@ -60,7 +60,7 @@ var timeoutLives = []timeoutLife{
 }
 
 const (
-	// everyCallVariable, set to 1, has every call fail once, in both ways, instead of a sample: it takes a quarter of an hour.
+	// everyCallVariable, set to 1, has every call fail once, in both ways, instead of a sample: it takes minutes.
 	everyCallVariable = "MILLRACE_EVERY_CALL"
 	// sampledCalls is how many calls of each life have each mishap otherwise: surelySampled, and others that the seed chooses.
 	sampledCalls = 6

@@ -4,7 +4,7 @@ package verify
 // began it. Log lines are not among what is read; a test looks at them.
 func checkCorrelation(o *order, _ *look, f *findings) {
 	want := o.correlation()
-	if want == "" {
+	if want == "" && !o.placed() {
 		return
 	}
 	if o.foreign(everyone...) { // a stranger's record brings its own
@@ -12,6 +12,10 @@ func checkCorrelation(o *order, _ *look, f *findings) {
 		return
 	}
 	f.checked(i11, 1)
+	if want == "" {
+		f.wrong(i11, o, nil, "nothing that is known of it has a correlation id")
+		return
+	}
 	for _, r := range o.Rows {
 		if r != nil && r.Correlation != want && r.Version > 0 { // a row that was only marked has none yet
 			f.wrong(i11, o, nil, "its row at %s has the correlation id %q, want %q", r.Service, r.Correlation, want)

@@ -81,14 +81,22 @@ func (o *order) reasons(l *look) (list []string) {
 		case !slices.Contains(core, one.Service): // nobody waits for what it says
 		case one.open() && one.Status != letterParked:
 			list = append(list, "held up by "+one.where())
-		case one.Status == letterDropped:
+		case one.Status == letterDropped && !o.isGivenUpUnread(one):
 			list = append(list, "somebody gave up "+one.where())
+		}
+	}
+	for _, d := range o.Decided {
+		if slices.Contains(core, d.Service) {
+			list = append(list, fmt.Sprintf("somebody decided about a letter of it at %s, so long ago that the letter is not kept", d.Service))
 		}
 	}
 	for _, s := range core {
 		if !l.has(s) {
 			list = append(list, fmt.Sprintf("what %s does about it is not known: its rows were not read", s))
 		}
+	}
+	if where := l.hides(o.ID); where != "" {
+		list = append(list, "what comes next may wait in "+where+" for the end of somebody else's transaction")
 	}
 	if l.atRest {
 		return list
@@ -145,6 +153,9 @@ func (o *order) hasSettled(f *findings) {
 		}
 		if stock == stockReserved || stock == stockSold && parcel != parcelLost {
 			f.wrong(i6, o, nil, "it is %s, but its stock is %s and its parcel %s", status, stock, shown(parcel))
+		}
+		if !slices.Contains([]string{"", parcelStopped, parcelReturned, parcelLost}, parcel) {
+			f.wrong(i6, o, nil, "it is %s, but its parcel is %s", status, parcel)
 		}
 	}
 }

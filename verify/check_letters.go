@@ -33,7 +33,7 @@ func checkLetters(o *order, l *look, f *findings) {
 		o.checkCopy(one, l, f)
 	}
 	o.checkLanes(f)
-	o.checkTurns(f)
+	o.checkTurns(l, f)
 	o.checkCopies(l, f)
 }
 
@@ -52,9 +52,10 @@ func (o *order) checkMark(s service, f *findings) {
 	}
 }
 
-// checkSettled: what a redrive resolved was processed, and what somebody dropped counts as processed.
+// checkSettled: what a redrive resolved was processed, and what somebody dropped counts as processed. That holds for a letter that
+// was edited or restored too: it keeps the id of its message.
 func (o *order) checkSettled(one *letter, f *findings) {
-	if !one.Ordered || o.heard[one.Service][one.Message] || one.Touched {
+	if !one.Ordered || o.heard[one.Service][one.Message] {
 		return
 	}
 	switch {
@@ -111,11 +112,13 @@ func (o *order) headOf(s service, laneID id) *letter {
 	return nil
 }
 
-// checkTurns: what waits at a service waits in the order of the log, and nothing behind it in its topic was processed.
-func (o *order) checkTurns(f *findings) {
+// checkTurns: what waits at a service waits in the order of the log, and nothing behind it was processed: nothing that comes after it in
+// its topic, and nothing that came into any topic when it had been put aside already. Of what lay in other topics by then, nobody can
+// tell afterwards which came first.
+func (o *order) checkTurns(l *look, f *findings) {
 	for i := range o.Letters {
 		one := &o.Letters[i]
-		if !one.Ordered || !one.open() || one.Touched || one.Service >= services {
+		if !one.Ordered || !one.open() || one.Touched || one.Service >= services || o.hasDecided(one.Service) {
 			continue
 		}
 		if o.heard[one.Service][one.Message] { // a redrive has just done it, or a replica that came too late put it aside
@@ -129,8 +132,9 @@ func (o *order) checkTurns(f *findings) {
 			}
 		}
 		for _, r := range o.events {
-			if r.Row == 0 && flow[r.Kind].topic == one.Topic && r.Partition == one.Partition && r.Offset > one.Offset &&
-				o.heard[one.Service][r.ID] && o.letterAt(one.Service, r.ID) == nil {
+			behind := flow[r.Kind].topic == one.Topic && r.Partition == one.Partition && r.Offset > one.Offset
+			later := hears(one.Service, r.Kind) && r.Stamp > one.Recorded+slack && l.firstIsFirst(r)
+			if r.Row == 0 && (behind || later) && o.heard[one.Service][r.ID] && o.letterAt(one.Service, r.ID) == nil {
 				f.wrong(i9, o, []string{one.where(), r.where()}, "%s processed the second although the first, which came before it, is not settled", one.Service)
 			}
 		}

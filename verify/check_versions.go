@@ -1,5 +1,10 @@
 package verify
 
+import (
+	"cmp"
+	"slices"
+)
+
 // checkVersions is I5: of one publisher's events of an order, the first occurrences ascend within each
 // topic; each version is one event, and an event that came again is the same; a key stays in its
 // partition. That no version is missing is I7's, where the row tells how many there are; where its
@@ -18,7 +23,7 @@ func checkVersions(o *order, l *look, f *findings) {
 	}
 	last := map[stream]*record{}
 	byVersion := map[version]*record{}
-	highest := map[service]int64{}
+	heardOf := map[service]bool{}
 	for _, r := range o.events {
 		if !r.ours() || r.Source >= services {
 			continue
@@ -30,13 +35,11 @@ func checkVersions(o *order, l *look, f *findings) {
 		} else {
 			byVersion[v] = r
 		}
-		highest[r.Source] = max(highest[r.Source], r.Version)
+		heardOf[r.Source] = true
 		if r.Row != 0 {
 			continue
 		}
-		if n := l.partitions[r.Kind]; n > 0 && r.Partition != partitionOf([]byte(o.ID.String()), n) {
-			f.wrong(i5, o, places(r), "the key belongs into partition %d of %d", partitionOf([]byte(o.ID.String()), n), n)
-		}
+		o.checkPartition(r, l, f)
 		in := stream{r.Kind, r.Source}
 		before := last[in]
 		switch {
@@ -49,24 +52,48 @@ func checkVersions(o *order, l *look, f *findings) {
 		}
 	}
 	for _, p := range o.again {
+		if p.again.ours() && p.again.Row == 0 {
+			o.checkPartition(p.again, l, f)
+		}
 		if p.first.ours() && p.again.ours() && p.first.Digest != p.again.Digest {
 			f.wrong(i5, o, places(p.first, p.again), "one event id, and two different contents: %s and %s", p.first.what(), p.again.what())
 		}
 	}
-	for s, n := range highest {
-		if l.has(s) {
-			continue
+	for s := range heardOf {
+		if !l.has(s) {
+			o.checkGaps(s, l, f)
 		}
-		since := int64(0)
-		for v := int64(1); v < n; v++ {
-			switch r := byVersion[version{s, v}]; {
-			case r != nil:
-				since = max(since, r.At)
-			case l.mayBeGone(s, says, o.ID, since):
-				f.skipped(i5, 1)
-			default:
-				f.wrong(i5, o, nil, "%s's version %d is missing, and its version %d is there", s, v, n)
-			}
+	}
+}
+
+// checkPartition: a key has one partition, in which its events are heard in their order.
+func (o *order) checkPartition(r *record, l *look, f *findings) {
+	if n := l.partitions[r.Kind]; n > 0 && r.Partition != partitionOf([]byte(o.ID.String()), n) {
+		f.wrong(i5, o, places(r), "the key belongs into partition %d of %d", partitionOf([]byte(o.ID.String()), n), n)
+	}
+}
+
+// checkGaps: what a service has said has no gap, where its row cannot tell how much that is. A gap is one finding, however wide:
+// what a record calls its version is its own word.
+func (o *order) checkGaps(s service, l *look, f *findings) {
+	var said []*record
+	for _, r := range o.events {
+		if r.ours() && r.Source == s {
+			said = append(said, r)
 		}
+	}
+	slices.SortFunc(said, func(a, b *record) int { return cmp.Compare(a.Version, b.Version) })
+	version, since := int64(0), int64(0)
+	for _, r := range said {
+		switch missing := r.Version - version - 1; {
+		case missing <= 0: // one version that is two events has been said
+		case l.mayBeGone(s, says, o.ID, since):
+			f.skipped(i5, missing)
+		case missing == 1:
+			f.wrong(i5, o, places(r), "%s's version %d is missing, and its version %d is there", s, r.Version-1, r.Version)
+		default:
+			f.wrong(i5, o, places(r), "%s's versions %d to %d are missing, and its version %d is there", s, version+1, r.Version-1, r.Version)
+		}
+		version, since = r.Version, max(since, r.At)
 	}
 }

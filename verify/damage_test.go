@@ -172,6 +172,11 @@ var damages = []damage{
 		r.Offset, r.Digest = r.Offset+1, r.Digest+1
 		w.paid.Log = append(w.paid.Log, r)
 	}, i5, "one event id, and two different contents"},
+	{"a copy of an event is in another partition", func(w *world) {
+		r := *w.paid.event(inventoryUpdate)
+		r.Partition = (r.Partition + 1) % 3
+		w.paid.Log = append(w.paid.Log, r)
+	}, i5, "the key belongs into partition"},
 	{"an event is in another partition", func(w *world) {
 		r := w.paid.event(inventoryUpdate)
 		r.Partition = (r.Partition + 1) % 3
@@ -200,6 +205,17 @@ var damages = []damage{
 	}, i6, "it is CANCELLED, but its payment is SUCCEEDED"},
 	{"cancelled, and the stock is kept", func(w *world) {
 		w.cancelled.row(inventory).Stock.Status = stockReserved
+		w.level(func(l *level) { l.Reserved += 2; l.Available -= 2 })
+	}, i6, "it is CANCELLED, but its stock is RESERVED"},
+	{"cancelled, and the goods are sent", func(w *world) { w.cancelled.row(shipping).Parcel.Status = parcelShipped }, i6, "it is CANCELLED, but its parcel is SHIPPED"},
+	{"cancelled with stock left, and a record that nobody can read was given up", func(w *world) {
+		s := w.cancelled
+		r := s.strange(paymentSucceeded, false)
+		for _, of := range flow[paymentSucceeded].consumers {
+			s.putAside(of, r, letterDropped)
+			s.hears(of, r)
+		}
+		s.row(inventory).Stock.Status = stockReserved
 		w.level(func(l *level) { l.Reserved += 2; l.Available -= 2 })
 	}, i6, "it is CANCELLED, but its stock is RESERVED"},
 	{"delivered, and not sent", func(w *world) { w.paid.row(shipping).Parcel.Status = parcelShipped }, i6, "its parcel SHIPPED"},
@@ -265,6 +281,10 @@ var damages = []damage{
 	{"a letter is resolved and not processed", func(w *world) {
 		w.paid.putAside(shipping, w.paid.event(shippingInitiate), letterResolved)
 	}, i9, "has not processed the message"},
+	{"a letter is restored, resolved, and not processed", func(w *world) {
+		w.paid.putAside(shipping, w.paid.event(shippingInitiate), letterResolved)
+		w.paid.Letters[0].Touched = true
+	}, i9, "has not processed the message"},
 	{"a dropped letter may come again", func(w *world) {
 		w.paid.putAside(shipping, w.paid.event(shippingInitiate), letterDropped)
 	}, i9, "it may come again"},
@@ -274,6 +294,14 @@ var damages = []damage{
 		s.row(orders).Parked = true
 		s.Lanes = []lane{{orders, s.ID, true, false}}
 		s.Copies = []letterCopy{{Service: orders, Letter: s.Letters[0].ID, Stamp: s.at}}
+	}, i9, "order processed the second although the first"},
+	{"a message of another topic overtook a letter", func(w *world) {
+		s := w.paid
+		s.putAside(orders, s.event(inventoryReserved), letterNew)
+		s.row(orders).Parked = true
+		s.Lanes = []lane{{orders, s.ID, true, false}}
+		s.Copies = []letterCopy{{Service: orders, Letter: s.Letters[0].ID, Stamp: s.at}}
+		s.event(shippingStatus, parcelDelivered).Stamp = s.Letters[0].Recorded + 2*slack
 	}, i9, "order processed the second although the first"},
 	{"a redrive came behind what waited for it", func(w *world) {
 		s := w.paid
@@ -296,6 +324,17 @@ var damages = []damage{
 
 	{"an event has another correlation id", func(w *world) { w.paid.event(paymentSucceeded).Correlation = "another" }, i11, `PaymentSucceeded has the correlation id "another"`},
 	{"a row has none", func(w *world) { w.paid.row(shipping).Correlation = "" }, i11, "its row at shipping"},
+	{"nothing has one", func(w *world) {
+		for _, r := range w.paid.Rows {
+			r.Correlation = ""
+		}
+		for i := range w.paid.History {
+			w.paid.History[i].Correlation = ""
+		}
+		for i := range w.paid.Log {
+			w.paid.Log[i].Correlation = ""
+		}
+	}, i11, "nothing that is known of it has a correlation id"},
 	{"an entry has another", func(w *world) { w.paid.History[2].Correlation = "another" }, i11, "version 3 of its history"},
 	{"a letter has another", func(w *world) { w.parked.Letters[0].Correlation = "another" }, i11, "a letter has"},
 

@@ -21,6 +21,13 @@ func TestWhatOthersDecideElsewhereExcusesNothing(t *testing.T) {
 			s.putAside(notification, s.event(orderCreated), letterDropped)
 			s.hears(notification, s.event(orderCreated))
 		},
+		"what nobody can read was given up": func(s *story) {
+			r := s.strange(orderCreated, false)
+			for _, of := range flow[orderCreated].consumers {
+				s.putAside(of, r, letterDropped)
+				s.hears(of, r)
+			}
+		},
 		"analytics was told something else": func(s *story) {
 			s.putAside(analytics, s.event(orderCreated), letterResolved)
 			s.Letters[len(s.Letters)-1].Touched = true
@@ -77,6 +84,9 @@ func TestExemptionsAreCounted(t *testing.T) {
 			s.putAside(analytics, s.event(orderCreated), letterDropped)
 			s.hears(analytics, s.event(orderCreated))
 		}, map[string]int64{i5: 1, i13: 1}},
+		"payment had dropped one, long ago": {func(w *world) {
+			w.cancelled.Decided = []decided{{payments}}
+		}, map[string]int64{i3: 1, i5: 1, i6: 1}},
 		"the order has heard a stranger": {func(w *world) {
 			w.paid.hears(orders, w.paid.strange(inventoryReleased, true))
 		}, map[string]int64{i3: 1, i4: 1, i6: 1, i11: 1}},

@@ -24,6 +24,7 @@ const (
 	tagLane
 	tagCopy
 	tagAccepted
+	tagDecided
 )
 
 // money is an amount in minor units.

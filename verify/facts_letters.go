@@ -107,3 +107,9 @@ func (l *letterCopy) where() string {
 	}
 	return fmt.Sprintf("%s/%d@%d", l.Service.letterTopic(), l.Partition, l.Offset)
 }
+
+// decided tells that somebody decided about the order at a service, with a letter that is not kept any more.
+type decided struct{ Service service }
+
+// Code codes the field.
+func (d *decided) Code(c *spill.Coder) { spill.Number(c, &d.Service) }

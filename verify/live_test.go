@@ -233,6 +233,20 @@ func TestWhatWasNotReadIsNotMissed(t *testing.T) {
 	})
 }
 
+// Where only a row is known, that it took one cause twice is seen.
+func TestARowAlone(t *testing.T) {
+	w := newWorld()
+	w.look.log, w.look.provider, w.look.at[orders] = false, false, 0
+	s := &story{order: &order{ID: anyID()}, world: w, at: now - 600*second}
+	s.row(payments).Processed = []id{{6: 5 << 4}, {6: 5 << 4}} // an answer's, a UUIDv5
+	s.conclude(&w.look)
+	f := newFindings(DefaultExamples)
+	checkOrder(s.order, &w.look, w.sums, f)
+	if got := violated(f); !slices.Equal(got, []string{i2}) {
+		t.Errorf("violated: %v, want I2\n%s", got, f.text())
+	}
+}
+
 // Where a publisher's rows were not read, the log must have no gap of its own.
 func TestAGapInTheLogAlone(t *testing.T) {
 	gap := func() *world {
@@ -248,6 +262,11 @@ func TestAGapInTheLogAlone(t *testing.T) {
 	f := gap().check()
 	if got := violated(f); !slices.Equal(got, []string{i5}) || !strings.Contains(f.text(), "payment's version 2 is missing, and its version 3 is there") {
 		t.Errorf("violated: %v\n%s", got, f.text())
+	}
+	wide := gap()
+	wide.paid.event(shippingInitiate).Version = 1 << 62 // its own word
+	if f := wide.check(); f.of(i5).violations != 1 || !strings.Contains(f.text(), "payment's versions 2 to 4611686018427387903 are missing") {
+		t.Errorf("%d violations\n%s", f.of(i5).violations, f.text())
 	}
 	w := gap()
 	w.look.gone[orderCreated][w.paid.partition] = everGone // that is not payment's

@@ -46,15 +46,37 @@ type part struct {
 	gone int64
 	// removed is how many records may have been, at the most: as many as there are offsets without one.
 	removed int64
+	// hole is what was not there when it was read: removed meanwhile, or of a transaction that somebody else gave up.
+	hole hole
+	// hidden is how many records, ours perhaps, lie behind the end for now: a transaction of somebody else's is open.
+	hidden int64
 }
 
-// skip goes on to a record that was read, and notes whether others before it are gone.
+// hole is offsets without a record, the first of them all, and the time of the record that came behind the last.
+type hole struct{ from, offsets, stamp int64 }
+
+// skip goes on to a record that was read, and notes what is not there before it.
 func (p *part) skip(to, stamp int64) {
-	if to > p.next || p.next == p.start && p.start > 0 {
-		p.gone = max(p.gone, stamp)
+	if p.next == p.start && p.start > 0 {
+		p.gone = stamp
 	}
-	p.removed += to - p.next
+	if to > p.next {
+		if p.hole.offsets == 0 {
+			p.hole.from = p.next
+		}
+		p.hole.offsets += to - p.next
+		p.hole.stamp = max(p.hole.stamp, stamp)
+	}
 	p.next = to
+}
+
+// judgeHole is told where the partition starts after it was read: what was removed meanwhile lies before that, and what a transaction
+// left out is no event of ours.
+func (p *part) judgeHole(start int64) {
+	if p.hole.offsets > 0 && start > p.hole.from {
+		p.gone = max(p.gone, p.hole.stamp)
+		p.removed += p.hole.offsets
+	}
 }
 
 func openLog(options []kgo.Opt) (*eventLog, error) {
@@ -118,6 +140,41 @@ func patiently(ctx context.Context, ask func(context.Context) error) error {
 	}
 }
 
+// offsets are what was listed, if all was.
+func offsets(listed kadm.ListedOffsets, err error) (kadm.ListedOffsets, error) {
+	if err == nil {
+		err = listed.Error()
+	}
+	return listed, err
+}
+
+// judgeHoles asks where the partitions start now that they are read, where something is missing in them.
+func (l *eventLog) judgeHoles(ctx context.Context) error {
+	var topics []string
+	for topic, list := range l.parts {
+		for _, p := range list {
+			if p.hole.offsets > 0 && !slices.Contains(topics, topic) {
+				topics = append(topics, topic)
+			}
+		}
+	}
+	if len(topics) == 0 {
+		return nil
+	}
+	return patiently(ctx, func(ctx context.Context) error {
+		starts, err := offsets(l.admin.ListStartOffsets(ctx, topics...))
+		if err != nil {
+			return fmt.Errorf("ask for the starts of the topics: %w", err)
+		}
+		starts.Each(func(start kadm.ListedOffset) {
+			if p := l.parts[start.Topic][start.Partition]; p != nil {
+				p.judgeHole(start.Offset)
+			}
+		})
+		return nil
+	})
+}
+
 // noteStarts notes where the log begins.
 func (l *eventLog) noteStarts(ctx context.Context) error {
 	topics := slices.Sorted(maps.Keys(l.partitions))
@@ -125,10 +182,7 @@ func (l *eventLog) noteStarts(ctx context.Context) error {
 		return nil
 	}
 	return patiently(ctx, func(ctx context.Context) error {
-		listed, err := l.admin.ListStartOffsets(ctx, topics...)
-		if err == nil {
-			err = listed.Error()
-		}
+		listed, err := offsets(l.admin.ListStartOffsets(ctx, topics...))
 		if err != nil {
 			return fmt.Errorf("ask for the starts of the topics: %w", err)
 		}
@@ -197,27 +251,27 @@ func (l *eventLog) noteEnds(ctx context.Context) error {
 		return nil
 	}
 	return patiently(ctx, func(ctx context.Context) error {
-		starts, err := l.admin.ListStartOffsets(ctx, topics...)
-		if err == nil {
-			err = starts.Error()
-		}
+		starts, err := offsets(l.admin.ListStartOffsets(ctx, topics...))
 		if err != nil {
 			return fmt.Errorf("ask for the starts of the topics: %w", err)
 		}
-		ends, err := l.admin.ListCommittedOffsets(ctx, topics...)
-		if err == nil {
-			err = ends.Error()
+		written, err := offsets(l.admin.ListEndOffsets(ctx, topics...))
+		if err != nil {
+			return fmt.Errorf("ask for the ends of the topics: %w", err)
 		}
+		ends, err := offsets(l.admin.ListCommittedOffsets(ctx, topics...)) // after that: they are behind it, but for open transactions
 		if err != nil {
 			return fmt.Errorf("ask for the ends of the topics: %w", err)
 		}
 		l.parts = map[string]map[int32]*part{}
 		ends.Each(func(end kadm.ListedOffset) {
 			start, _ := starts.Lookup(end.Topic, end.Partition)
+			last, _ := written.Lookup(end.Topic, end.Partition)
 			if l.parts[end.Topic] == nil {
 				l.parts[end.Topic] = map[int32]*part{}
 			}
-			l.parts[end.Topic][end.Partition] = &part{start: start.Offset, end: end.Offset, next: start.Offset, removed: start.Offset}
+			l.parts[end.Topic][end.Partition] = &part{start: start.Offset, end: end.Offset, next: start.Offset, removed: start.Offset,
+				hidden: max(0, last.Offset-end.Offset)}
 		})
 		return nil
 	})

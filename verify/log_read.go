@@ -90,7 +90,7 @@ func (l *eventLog) read(ctx context.Context, out *spill.Writer, count func(n int
 			client.PauseFetchPartitions(finished) // what comes now is after the moment that is looked at
 		}
 	}
-	return nil
+	return l.judgeHoles(ctx)
 }
 
 func poll(ctx context.Context, client *kgo.Client) (kgo.Fetches, error) {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -21,6 +22,8 @@ type look struct {
 	// are at the most, of all partitions.
 	gone    [kinds]map[int32]int64
 	removed [kinds]int64
+	// hidden is how many records lie behind the end of a partition for now, since a transaction of somebody else's is open there.
+	hidden [kinds]map[int32]int64
 	// letterPartitions and lettersGone are the same of the letters' topics.
 	letterPartitions [services]int32
 	lettersGone      [services]map[int32]int64
@@ -50,20 +53,38 @@ func says(s service, k kind) bool  { return flow[k].publisher == s }
 func hears(s service, k kind) bool { return slices.Contains(flow[k].consumers, s) }
 
 // mayBeGone tells whether an event of an order, of some kind that a service says, or hears, and not older than since, may have
-// been removed. An order's events lie in one partition of each topic; what is gone from the others is no excuse.
+// been removed, or cannot be read for now. An order's events lie in one partition of each topic; what is gone from the others is no excuse.
 func (l *look) mayBeGone(s service, does func(service, kind) bool, of id, since int64) bool {
 	for k := range kinds {
 		if !does(s, k) || l.partitions[k] == 0 {
 			continue
 		}
-		if gone := l.gone[k][partitionOf([]byte(of.String()), l.partitions[k])]; gone != 0 && since <= gone+slack {
+		partition := partitionOf([]byte(of.String()), l.partitions[k])
+		if l.hidden[k][partition] > 0 {
+			return true
+		}
+		if gone := l.gone[k][partition]; gone != 0 && since <= gone+slack {
 			return true
 		}
 	}
 	return false
 }
 
-// mayHaveLost is how many records may have been removed, at the most, of the kinds that a service says, or hears.
+// hides names a partition of a topic that one of the core services hears, in which events of an order may lie behind a transaction of
+// somebody else's; empty if there is none.
+func (l *look) hides(of id) string {
+	for k := range kinds {
+		if l.partitions[k] == 0 || !slices.ContainsFunc(core, func(s service) bool { return hears(s, k) }) {
+			continue
+		}
+		if partition := partitionOf([]byte(of.String()), l.partitions[k]); l.hidden[k][partition] > 0 {
+			return fmt.Sprintf("%s/%d", flow[k].topic, partition)
+		}
+	}
+	return ""
+}
+
+// mayHaveLost is how many records may have been removed, or cannot be read for now, at the most, of the kinds that a service says, or hears.
 func (l *look) mayHaveLost(s service, does func(service, kind) bool) (n int64) {
 	for k := range kinds {
 		if does(s, k) {

@@ -22,6 +22,7 @@ type order struct {
 	Letters  []letter // by position
 	Lanes    []lane
 	Copies   []letterCopy
+	Decided  []decided
 
 	// What follows from these.
 
@@ -76,6 +77,8 @@ func (o *order) take(t tag, c *spill.Coder) error {
 		appendFact(&o.Lanes, c, (*lane).Code)
 	case tagCopy:
 		appendFact(&o.Copies, c, (*letterCopy).Code)
+	case tagDecided:
+		appendFact(&o.Decided, c, (*decided).Code)
 	case tagAccepted:
 		o.Accepted = true
 	default:
@@ -147,17 +150,23 @@ var everyone = []service{orders, payments, inventory, shipping, notification, an
 func (o *order) foreign(list ...service) bool {
 	return slices.ContainsFunc(o.events, func(r *record) bool {
 		return !r.ours() && slices.ContainsFunc(list, func(s service) bool {
-			return o.heard[s][r.ID] || hears(s, r.Kind) && r.Readable && leavesTrace(s, r)
+			if !hears(s, r.Kind) || !r.Readable || !leavesTrace(s, r) {
+				return o.heard[s][r.ID] && !o.isGivenUpUnread(o.letterAt(s, r.ID))
+			}
+			return true
 		})
 	})
 }
 
 // meddled tells whether somebody decided about a message of it at one of these services: gave it up, or changed it.
 func (o *order) meddled(list ...service) bool {
-	return slices.ContainsFunc(o.Letters, func(l letter) bool {
-		return (l.Touched || l.Status == letterDropped) && slices.Contains(list, l.Service)
+	return slices.ContainsFunc(list, o.hasDecided) || slices.ContainsFunc(o.Letters, func(l letter) bool {
+		return (l.Touched || l.Status == letterDropped) && slices.Contains(list, l.Service) && !o.isGivenUpUnread(&l)
 	})
 }
+
+// hasDecided tells whether somebody decided at a service about a letter that is not kept any more.
+func (o *order) hasDecided(s service) bool { return slices.Contains(o.Decided, decided{s}) }
 
 // exempt tells whether others have decided, with a record of theirs or about a letter, what these services did.
 func (o *order) exempt(list ...service) bool { return o.foreign(list...) || o.meddled(list...) }
@@ -185,7 +194,7 @@ var core = []service{orders, payments, inventory, shipping}
 // its snapshot either said so, and then the log has a later record than the row counts; or it
 // waited for something, or did nothing that concerns the others.
 func (o *order) isQuiet(l *look) bool {
-	if !l.log || o.exempt(core...) || len(o.Unsent) > 0 {
+	if !l.log || o.exempt(core...) || len(o.Unsent) > 0 || l.hides(o.ID) != "" {
 		return false
 	}
 	for _, s := range core {
@@ -218,6 +227,12 @@ func (o *order) isQuiet(l *look) bool {
 func (o *order) nobodyReads(l *letter) bool {
 	r := o.lookup[l.Message]
 	return r != nil && !r.ours() && !r.Readable
+}
+
+// isGivenUpUnread tells whether somebody has dropped a letter that nobody reads, as it came: it was nothing to the service, and counts
+// as processed there only so that it does not come again.
+func (o *order) isGivenUpUnread(l *letter) bool {
+	return l != nil && l.Status == letterDropped && !l.Touched && o.nobodyReads(l)
 }
 
 // since is the earliest time at which anything is known of the order; 0 if its rows are unknown.

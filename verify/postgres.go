@@ -52,6 +52,7 @@ const (
 	tableLetters  = "deadletter.letters"
 	tableLanes    = "deadletter.lanes"
 	tableSteps    = "deadletter.steps"
+	tableDecided  = "deadletter.decided"
 )
 
 // errNoTables means that a database is none of the system's.
@@ -132,7 +133,7 @@ func (s *snapshot) end() error {
 
 func (s *snapshot) lookForTables(ctx context.Context) error {
 	names := append(serviceTables[:], tableHistory, tableAccounts, tableStock, tableLedger, tableSent, tableTotals, tableMinutes, tableDeltas,
-		tableOutbox, tableWaits, tableLags, tableCluster, tableLetters, tableLanes, tableSteps)
+		tableOutbox, tableWaits, tableLags, tableCluster, tableLetters, tableLanes, tableSteps, tableDecided)
 	query := "SELECT t FROM unnest(ARRAY['" + strings.Join(names, "', '") + "']) AS t WHERE to_regclass(t) IS NOT NULL"
 	rows, err := s.tx.QueryContext(ctx, query)
 	if err != nil {
@@ -193,7 +194,7 @@ func (r *reader) all(ctx context.Context) error {
 	}{
 		{tableHistory, r.history}, {tableAccounts, r.accounts}, {tableSent, r.sent}, {tableStock, r.stock}, {tableLedger, r.ledger},
 		{tableTotals, r.totals}, {tableMinutes, r.minutes}, {tableDeltas, r.deltas},
-		{tableWaits, r.waits}, {tableOutbox, r.outbox}, {tableLetters, r.letters}, {tableLanes, r.lanes},
+		{tableWaits, r.waits}, {tableOutbox, r.outbox}, {tableLetters, r.letters}, {tableLanes, r.lanes}, {tableDecided, r.decided},
 	} {
 		if !r.tables[part.table] {
 			continue

@@ -79,6 +79,21 @@ LEFT JOIN ` + tableLetters + ` l ON n.order_id IS NULL AND l.id = n.lane`
 	})
 }
 
+// decided reads about which orders somebody decided whose letters are not kept any more.
+func (r *reader) decided(ctx context.Context) error {
+	var name, of string
+	return r.each(ctx, tableDecided, "SELECT service, order_id FROM "+tableDecided, func(scan func(...any) error) error {
+		if err := scan(&name, &of); err != nil {
+			return err
+		}
+		about, err := uuidOf(of)
+		if err != nil {
+			return err
+		}
+		return r.out.Put(about, tagDecided, &decided{serviceNamed(name)})
+	})
+}
+
 // outbox reads the events, and the copies of letters, that are committed and not yet known to be in Kafka.
 func (r *reader) outbox(ctx context.Context) error {
 	var number int64

@@ -187,6 +187,9 @@ func TestFactsSurviveTheBuckets(t *testing.T) {
 		for i := range s.Copies {
 			put(tagCopy, &s.Copies[i])
 		}
+		for i := range s.Decided {
+			put(tagDecided, &s.Decided[i])
+		}
 		put(tagAccepted, accepted{})
 		all, err := collect(b, int(s.ID[15]))
 		if err != nil {

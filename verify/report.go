@@ -179,6 +179,7 @@ func (v *run) warnings() []string {
 	if v.log == nil {
 		return append(list, "no Kafka log was read: I5, I7, I8 and the recount of I13 are not checked")
 	}
+	list = append(list, v.log.heldBack()...)
 	var topics, removed []string
 	for _, line := range flow {
 		switch {
@@ -193,6 +194,18 @@ func (v *run) warnings() []string {
 	}
 	if len(removed) > 0 {
 		list = append(list, "old events are gone from "+strings.Join(removed, ", ")+": orders as old as that are not compared with them")
+	}
+	return list
+}
+
+// heldBack says what cannot be read for now.
+func (l *eventLog) heldBack() (list []string) {
+	for _, topic := range slices.Sorted(maps.Keys(l.parts)) {
+		for _, partition := range slices.Sorted(maps.Keys(l.parts[topic])) {
+			if n := l.parts[topic][partition].hidden; n > 0 {
+				list = append(list, fmt.Sprintf("%d records of %s/%d lie behind an open transaction, which none of ours is: nobody can read them until it ends, so what may be among them is not missed", n, topic, partition))
+			}
+		}
 	}
 	return list
 }

@@ -274,8 +274,10 @@ func (v *run) describe() {
 		l.partitions[k] = v.log.partitions[topic]
 		l.starts[k] = v.log.starts[topic]
 		l.gone[k] = v.log.goneFrom(topic)
-		for _, p := range v.log.parts[topic] {
-			l.removed[k] += p.removed
+		l.hidden[k] = map[int32]int64{}
+		for partition, p := range v.log.parts[topic] {
+			l.removed[k] += p.removed + p.hidden
+			l.hidden[k][partition] = p.hidden
 		}
 		for s := range services {
 			l.committed[s][k] = v.log.committed[s][topic]
@@ -283,6 +285,11 @@ func (v *run) describe() {
 	}
 	for s := range services {
 		l.letterPartitions[s], l.lettersGone[s] = v.log.partitions[s.letterTopic()], v.log.goneFrom(s.letterTopic())
+		for partition, p := range v.log.parts[s.letterTopic()] {
+			if p.hidden > 0 { // any copy may be among them
+				l.lettersGone[s][partition] = everGone
+			}
+		}
 	}
 }
 
