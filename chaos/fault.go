@@ -23,6 +23,8 @@ type Fault struct {
 	Injected bool
 	// Alone: it comes only where a scenario asks for it, and in no random run.
 	Alone bool
+	// Hides: a router may find no Postgres or no broker meanwhile, so that one that starts ends by itself.
+	Hides bool
 	// UntilRest: it lasts until nothing is placed any more.
 	UntilRest bool
 
@@ -53,12 +55,6 @@ const (
 
 // everything is for what needs all of it to be there.
 var everything = []string{onReplica, onPostgres, onBroker, onPostgresLine, onKafkaLine}
-
-// hidesServers tells whether routers may find no Postgres or no broker meanwhile.
-func (f Fault) hidesServers() bool {
-	return f.Name == restoredElsewhere || len(f.On) < len(everything) && // those on everything need it, and break something else
-		slices.ContainsFunc(f.On, func(on string) bool { return on != onReplica })
-}
 
 // faults is the table of all there are.
 var faults = slices.Concat(processFaults, lineFaults, requestFaults, crashFaults, serviceCrashFaults, refusalFaults(), databaseFaults, topicFaults)

@@ -49,7 +49,7 @@ var databaseFaults = []Fault{
 		}},
 	{Name: "idle-transactions", Injected: true, What: "transactions that wrote stay open, in this database and another one, and hold back the horizon", Heals: "they end", On: onDatabase,
 		Shortest: 8 * time.Second, Longest: 15 * time.Second, inject: idle},
-	{Name: "sessions-terminated", What: "every session of the routers is terminated, again and again", Heals: "no more", On: onDatabase,
+	{Name: "sessions-terminated", Hides: true, What: "every session of the routers is terminated, again and again", Heals: "no more", On: onDatabase,
 		Shortest: 0, Longest: 4 * time.Second, inject: func(ctx context.Context, i *injection) (heal, error) {
 			return i.again(ctx, terminatePause, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '"+role+"'")
 		}},
@@ -58,12 +58,12 @@ var databaseFaults = []Fault{
 		inject: func(ctx context.Context, i *injection) (heal, error) {
 			return i.again(ctx, stealPause, "UPDATE millrace.leases SET until = '-infinity' WHERE until > now()")
 		}},
-	{Name: "few-connections", What: "the role may have fewer connections than a router wants, and those there are end", Heals: "any number", On: onDatabase,
+	{Name: "few-connections", Hides: true, What: "the role may have fewer connections than a router wants, and those there are end", Heals: "any number", On: onDatabase,
 		Shortest: 3 * time.Second, Longest: 6 * time.Second, inject: fewAreLet},
-	{Name: "disk-full", What: "Postgres' disk is full", Heals: "there is room, and Postgres is started again if it has ended", On: onDatabase,
+	{Name: "disk-full", Hides: true, What: "Postgres' disk is full", Heals: "there is room, and Postgres is started again if it has ended", On: onDatabase,
 		Shortest: 2 * time.Second, Longest: 5 * time.Second, Unfit: needsSmallDisk, inject: fillDisk},
 	{Name: "database-clock", What: "the database's clock jumps, by up to five seconds in either direction", Heals: "it jumps back", On: onDatabase,
 		Shortest: 3 * time.Second, Longest: 6 * time.Second, Unfit: needsFakeTime, inject: moveClock},
-	{Name: restoredElsewhere, Injected: true, What: "the routers are stopped, and the database is dumped and restored into a new server", Heals: "they are started again", On: everything,
+	{Name: restoredElsewhere, Hides: true, Injected: true, What: "the routers are stopped, and the database is dumped and restored into a new server", Heals: "they are started again", On: everything,
 		Shortest: 0, Longest: time.Second, Unfit: needsDump, inject: restoreElsewhere},
 }

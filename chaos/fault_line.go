@@ -25,12 +25,12 @@ var lineFaults = makeLineFaults()
 func makeLineFaults() (list []Fault) {
 	for _, w := range weathers {
 		list = append(list,
-			Fault{Name: "postgres-line-" + w.name, What: "a router's line to Postgres " + w.what, Heals: "fine weather", On: []string{onPostgresLine},
+			Fault{Name: "postgres-line-" + w.name, Hides: true, What: "a router's line to Postgres " + w.what, Heals: "fine weather", On: []string{onPostgresLine},
 				Shortest: w.shortest, Longest: w.longest,
 				inject: func(_ context.Context, i *injection) (heal, error) {
 					return i.under(w.weather, &i.replica.proxy.Proxy), nil
 				}},
-			Fault{Name: "kafka-line-" + w.name, What: "everybody's line to the broker " + w.what, Heals: "fine weather", On: []string{onKafkaLine},
+			Fault{Name: "kafka-line-" + w.name, Hides: true, What: "everybody's line to the broker " + w.what, Heals: "fine weather", On: []string{onKafkaLine},
 				Shortest: w.shortest, Longest: w.longest,
 				inject: func(_ context.Context, i *injection) (heal, error) {
 					return i.under(w.weather, &i.broker.proxy.Proxy), nil

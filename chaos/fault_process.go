@@ -47,45 +47,45 @@ var processFaults = []Fault{
 		Shortest: 0, Longest: shortAbsence, inject: rollingRestart},
 	{Name: "members-come-and-go", Injected: true, What: "a router leaves and comes back every two seconds, so that groups balance without end", Heals: "it stays", On: everything,
 		Shortest: 6 * time.Second, Longest: 10 * time.Second, inject: membersComeAndGo},
-	{Name: "postgres-kill", Injected: true, What: "kill -9 of Postgres", Heals: "it is started again and replays its log", On: []string{onPostgres}, Shortest: 0, Longest: longAbsence,
+	{Name: "postgres-kill", Hides: true, Injected: true, What: "kill -9 of Postgres", Heals: "it is started again and replays its log", On: []string{onPostgres}, Shortest: 0, Longest: longAbsence,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			return once(i.database.start), i.database.kill()
 		}},
-	{Name: "postgres-restart", Injected: true, What: "fast stop of Postgres, as before a failover", Heals: "it is started again", On: []string{onPostgres}, Shortest: 0, Longest: longAbsence,
+	{Name: "postgres-restart", Hides: true, Injected: true, What: "fast stop of Postgres, as before a failover", Heals: "it is started again", On: []string{onPostgres}, Shortest: 0, Longest: longAbsence,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			i.database.server.Close()
 			return once(i.database.start), nil
 		}},
-	{Name: "postgres-pause", Injected: true, What: "SIGSTOP of Postgres and all its sessions", Heals: "SIGCONT", On: []string{onPostgres}, Shortest: time.Second, Longest: 6 * time.Second,
+	{Name: "postgres-pause", Hides: true, Injected: true, What: "SIGSTOP of Postgres and all its sessions", Heals: "SIGCONT", On: []string{onPostgres}, Shortest: time.Second, Longest: 6 * time.Second,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			return once(func(context.Context) error { return i.database.signal(syscall.SIGCONT) }), i.database.signal(syscall.SIGSTOP)
 		}},
-	{Name: "broker-kill", Injected: true, What: "kill -9 of the broker", Heals: "it is started again", On: []string{onBroker}, Shortest: 0, Longest: longAbsence,
+	{Name: "broker-kill", Hides: true, Injected: true, What: "kill -9 of the broker", Heals: "it is started again", On: []string{onBroker}, Shortest: 0, Longest: longAbsence,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			i.broker.kill()
 			return once(i.broker.start), nil
 		}},
-	{Name: "broker-stop", Injected: true, What: "SIGTERM to the broker", Heals: "it is started again", On: []string{onBroker}, Shortest: 0, Longest: 6 * time.Second,
+	{Name: "broker-stop", Hides: true, Injected: true, What: "SIGTERM to the broker", Heals: "it is started again", On: []string{onBroker}, Shortest: 0, Longest: 6 * time.Second,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			i.broker.stop()
 			return once(i.broker.start), nil
 		}},
-	{Name: "broker-away", Injected: true, What: "the broker is stopped for long", Heals: "it is started again", On: []string{onBroker}, Shortest: 15 * time.Second, Longest: 20 * time.Second,
+	{Name: "broker-away", Hides: true, Injected: true, What: "the broker is stopped for long", Heals: "it is started again", On: []string{onBroker}, Shortest: 15 * time.Second, Longest: 20 * time.Second,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			i.broker.stop()
 			return once(i.broker.start), nil
 		}},
-	{Name: "broker-pause", Injected: true, What: "SIGSTOP of the broker", Heals: "SIGCONT", On: []string{onBroker}, Shortest: time.Second, Longest: shortestZombie,
+	{Name: "broker-pause", Hides: true, Injected: true, What: "SIGSTOP of the broker", Heals: "SIGCONT", On: []string{onBroker}, Shortest: time.Second, Longest: shortestZombie,
 		inject: func(_ context.Context, i *injection) (heal, error) {
 			return once(func(context.Context) error { return i.broker.signal(syscall.SIGCONT) }), i.broker.signal(syscall.SIGSTOP)
 		}},
-	{Name: "broker-outage", Alone: true, What: "the broker is stopped for longer than any deadline, while orders are open", Heals: "it is started again", On: []string{onBroker}, Shortest: shortestOutage, Longest: longestOutage,
+	{Name: "broker-outage", Hides: true, Alone: true, What: "the broker is stopped for longer than any deadline, while orders are open", Heals: "it is started again", On: []string{onBroker}, Shortest: shortestOutage, Longest: longestOutage,
 		inject: func(ctx context.Context, i *injection) (heal, error) {
 			open, err := i.database.openOrders(ctx)
 			i.broker.stop()
 			return func(ctx context.Context) (int64, error) { return open, i.broker.start(ctx) }, err
 		}},
-	{Name: "postgres-outage", Alone: true, What: "Postgres is stopped for longer than any deadline, while orders are open", Heals: "it is started again, and then one router after the other, as after a deployment",
+	{Name: "postgres-outage", Hides: true, Alone: true, What: "Postgres is stopped for longer than any deadline, while orders are open", Heals: "it is started again, and then one router after the other, as after a deployment",
 		On: []string{onPostgres, onReplica}, Shortest: shortestOutage, Longest: longestOutage,
 		inject: func(ctx context.Context, i *injection) (heal, error) {
 			open, err := i.database.openOrders(ctx)

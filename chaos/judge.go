@@ -131,10 +131,10 @@ func addEnding(list []alikeEndings, e ending, at time.Duration) []alikeEndings {
 	return list
 }
 
-// explained tells whether a server, or the line to one, was broken at any time while a router ran.
+// explained tells whether a server, or the line to one, was broken while a router ran, and until just before it ended.
 func explained(began, ended time.Duration, list []Broken) bool {
 	return slices.ContainsFunc(list, func(b Broken) bool {
 		f, err := faultNamed(b.Fault)
-		return err == nil && f.hidesServers() && b.At <= ended && began <= b.Healed
+		return err == nil && f.Hides && b.At <= ended && began <= b.Healed && ended <= b.Healed+fineAfter
 	})
 }

@@ -96,7 +96,8 @@ func TestWhatExplainsAnEnd(t *testing.T) {
 	}{
 		{2 * time.Second, 9 * time.Second, false},
 		{2 * time.Second, 10 * time.Second, true},
-		{12 * time.Second, 40 * time.Second, true},
+		{12 * time.Second, 20 * time.Second, true},
+		{2 * time.Second, 40 * time.Second, false},
 		{13 * time.Second, 14 * time.Second, false},
 	} {
 		if got := explained(c.began, c.ended, list); got != c.is {

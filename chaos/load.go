@@ -44,6 +44,7 @@ type load struct {
 
 	mu        sync.Mutex
 	accepted  int
+	last      *order          // the last of them that has a key
 	sound     map[string]bool // accepted orders that nothing but the system can delay
 	surprises []string        // answers that nobody may get
 }
@@ -110,6 +111,9 @@ func (l *load) accept(o *order) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.accepted++
+	if o.key != "" {
+		l.last = o
+	}
 	if o.sound {
 		l.sound[o.id] = true
 	}

@@ -13,10 +13,12 @@ import (
 const (
 	// quietPatience is how long it may take until nothing is on its way: every deadline, a session that has to run out,
 	// a backlog, on a busy machine.
-	quietPatience = 2 * time.Minute
+	quietPatience = 5 * time.Minute
 	// quietPoll is between two looks, of which quietLooks in a row must find nothing: what has been heard may be said on.
 	quietPoll  = 500 * time.Millisecond
 	quietLooks = 3
+	// stateStable is what a group is in that has members, and has told each what is its own.
+	stateStable = "Stable"
 )
 
 // quiet is what must have come to its end.
@@ -66,6 +68,7 @@ func stillToHear(p kadm.GroupMemberLag) int64 {
 // onItsWay says what has not come to its end; empty: nothing.
 func (y *system) onItsWay(ctx context.Context, q quiet) (string, error) {
 	var unsent, waits, unheard int64
+	var listening int
 	err := y.database.admin.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM millrace.outbox), (SELECT count(*) FROM millrace.waits WHERE service <> ALL($1))", pq.Array([]string{q.but})).Scan(&unsent, &waits)
 	if err != nil {
 		return "", fmt.Errorf("look what is on its way: %w", err)
@@ -78,13 +81,17 @@ func (y *system) onItsWay(ctx context.Context, q quiet) (string, error) {
 		if err != nil {
 			return err
 		}
-		lags, err := admin.Lag(ctx, slices.DeleteFunc(names, func(name string) bool { return name == q.but+groupNames })...)
+		names = slices.DeleteFunc(names, func(name string) bool { return name == q.but+groupNames })
+		lags, err := admin.Lag(ctx, names...)
 		if err != nil {
 			return err
 		}
 		for _, l := range lags.Sorted() {
 			if err := l.Error(); err != nil {
 				return err
+			}
+			if l.State == stateStable {
+				listening++
 			}
 			for _, p := range l.Lag.Sorted() {
 				unheard += stillToHear(p)
@@ -95,8 +102,16 @@ func (y *system) onItsWay(ctx context.Context, q quiet) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("look what is on its way: %w", err)
 	}
-	if unsent+waits+unheard == 0 {
-		return "", nil
+	if deaf := listeners(q) - listening; unsent+waits+unheard > 0 || deaf > 0 {
+		return fmt.Sprintf("%d events not sent, %d not heard, %d waits, %d groups without members", unsent, unheard, waits, max(0, deaf)), nil
 	}
-	return fmt.Sprintf("%d events not sent, %d not heard, %d waits", unsent, unheard, waits), nil
+	return "", nil
+}
+
+// listeners is how many groups have to be there: one that has been deleted, or has nobody yet, lags behind nothing.
+func listeners(q quiet) int {
+	if q.but != "" {
+		return len(ordersOf) - 1
+	}
+	return len(ordersOf)
 }

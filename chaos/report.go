@@ -22,8 +22,8 @@ func Page(results []Result, found string) string {
 		"A run that goes wrong keeps its schedule, the logs of all processes, dumps of database and topics, and what verify said, and prints where.\n\n" +
 		"What the seed determines: what breaks, where, when, for how long (bad weather on a line up to ten seconds longer, until something meets it), which orders are placed and what becomes of them outside, and which of the requests, packets or changes that a fault meets it spoils, by their number. Not: whose they are. " +
 		"Requests arrive as the processes come to make them, and the machine decides about that; so the same seed is the same storm, not the same drops.\n\n" +
-		"Wrong is what `router verify` counts, and besides: letters that are open at the end, orders that have not ended for another reason than NEEDS_ATTENTION or a letter that was dropped, a fault that nothing felt, a router that ended by itself though no server was hidden from it, " +
-		"a data race or a panic in a log, an answer of 500 or more while nothing had been broken for ten seconds, and, where a scenario is an outage of ours, an order cancelled at its deadline for it.\n\n" +
+		"Wrong is what `router verify` counts, and besides: letters that are open at the end, orders that have not ended for another reason than NEEDS_ATTENTION or a letter that was dropped, a fault that nothing felt, a router that ended by itself though no server was hidden from it then, or just before, " +
+		"a data race or a panic in a log, an answer of 500 or more, or none within 20 s, while nothing had been broken for ten seconds, a replica that does not answer when all is healed, and, where a scenario is an outage of ours, an order cancelled at its deadline for it.\n\n" +
 		"`make chaos-quick` is half a minute of it; `make chaos ARGS='--random --for 30m'` is all faults mixed, several at a time; `make chaos ARGS=--list` shows every scenario and fault.\n\n")
 	scenarioTable(&b, results)
 	elsewhere(&b)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -45,6 +46,8 @@ func (l *load) ask(ctx context.Context, first int, r request) (status int, answe
 			return status, answer, fmt.Errorf("%s %s at %s was answered with %d: %s", r.method, r.path, at.name, status, answer)
 		case err == nil && status >= http.StatusInternalServerError && l.trouble.none(began):
 			l.surprised(fmt.Errorf("%s %s at %s was answered with %d although nothing was broken: %s", r.method, r.path, at.name, status, answer))
+		case isTimeout(err) && ctx.Err() == nil && l.trouble.none(began):
+			l.surprised(fmt.Errorf("%s %s at %s had no answer for %s although nothing was broken", r.method, r.path, at.name, requestPatience))
 		}
 		if r.once {
 			return 0, nil, errNoAnswer
@@ -54,6 +57,33 @@ func (l *load) ask(ctx context.Context, first int, r request) (status int, answe
 			return 0, nil, errNoAnswer
 		}
 		pause = min(2*pause, retryLongest)
+	}
+}
+
+// isTimeout tells whether a request was given up because nobody answered.
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// asksEach sends the last order that has a key once more, to each replica: all is healed, so each has to answer.
+func (l *load) asksEach(ctx context.Context) {
+	l.mu.Lock()
+	o := l.last
+	l.mu.Unlock()
+	if o == nil {
+		return
+	}
+	for _, at := range l.replicas {
+		status, answer, err := l.send(ctx, at.url, request{method: http.MethodPost, path: "/orders", body: o.body, key: o.key})
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			l.surprised(fmt.Errorf("POST /orders at %s, when all was healed: %w", at.name, err))
+		case status != http.StatusAccepted || !bytes.Contains(answer, []byte(o.id)):
+			l.surprised(fmt.Errorf("POST /orders at %s, when all was healed, was answered with %d, and not with the order %s that has its key: %s", at.name, status, o.id, answer))
+		}
 	}
 }
 

@@ -200,6 +200,10 @@ func (r *run) underLoad(ctx context.Context, schedule []Planned) error {
 		return err
 	}
 	healed := time.Now()
+	if err := r.system.awaitQuiet(ctx, r.say, quiet{}); err != nil { // what is delivered again is judged when it has been heard again
+		r.wrong("%v", err)
+	}
+	r.load.asksEach(ctx)
 	verdict, err := r.system.verify(ctx)
 	stopWatching()
 	watching.Wait()
@@ -220,11 +224,13 @@ func (r *run) underLoad(ctx context.Context, schedule []Planned) error {
 // until now, and what the scenario has besides.
 func (r *run) finish(ctx context.Context, afterwards []Planned, late []step) error {
 	if len(afterwards) > 0 {
-		if err := r.system.awaitQuiet(ctx, r.say, quietAll); err != nil {
-			return err
-		}
-		if _, err := r.follow(ctx, afterwards); err != nil {
-			return err
+		for _, p := range afterwards {
+			if err := r.system.awaitQuiet(ctx, r.say, quietAll); err != nil {
+				return err
+			}
+			if _, err := r.follow(ctx, []Planned{p}); err != nil {
+				return err
+			}
 		}
 	}
 	for _, s := range late {
