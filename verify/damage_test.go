@@ -210,11 +210,7 @@ var damages = []damage{
 	{"cancelled, and the goods are sent", func(w *world) { w.cancelled.row(shipping).Parcel.Status = parcelShipped }, i6, "it is CANCELLED, but its parcel is SHIPPED"},
 	{"cancelled with stock left, and a record that nobody can read was given up", func(w *world) {
 		s := w.cancelled
-		r := s.strange(paymentSucceeded, false)
-		for _, of := range flow[paymentSucceeded].consumers {
-			s.putAside(of, r, letterDropped)
-			s.hears(of, r)
-		}
+		s.givesUpUnread(s.strange(paymentSucceeded, false))
 		s.row(inventory).Stock.Status = stockReserved
 		w.level(func(l *level) { l.Reserved += 2; l.Available -= 2 })
 	}, i6, "it is CANCELLED, but its stock is RESERVED"},
