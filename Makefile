@@ -11,7 +11,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 QUIET_PACKAGES = ./event/... ./topic/... ./config/... ./signature/... ./handlers/... ./story/...
 
 # A package that hangs says where it hangs after this long.
-TEST_TIMEOUT ?= 15m
+TEST_TIMEOUT ?= 45m
 
 .PHONY: help
 help: ## list the targets

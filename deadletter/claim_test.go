@@ -34,7 +34,7 @@ func TestWhoStoodStillDoesNotSettle(t *testing.T) {
 				}
 				return update()
 			}, Options{})
-			zombie.parking.lease = time.Second
+			zombie.parking.lease = 3 * time.Second
 			order := newOrder()
 			m := messages(order, 2)
 			zombie.must(t, New, m[0])

@@ -27,7 +27,7 @@ END $$`,
 
 // A handler that needs longer than a lease is left alone until it is done, and nobody else begins with its order.
 func TestAHandlerMayTakeLongerThanALease(t *testing.T) {
-	const lease = 1500 * time.Millisecond
+	const lease = 4 * time.Second
 	dsn := migratedDSN(t)
 	db := pool(t, dsn, "test")
 	var tries atomic.Int64
@@ -76,7 +76,7 @@ func TestWhoStoodStillHasNoEffect(t *testing.T) {
 		refused <- err
 		return err
 	}, Options{})
-	zombie.parking.lease = time.Second
+	zombie.parking.lease = 3 * time.Second
 	order := newOrder()
 	l := letterFor(order, 0)
 	zombie.must(t, New, l)

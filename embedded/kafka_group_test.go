@@ -15,9 +15,9 @@ import (
 
 const (
 	// rawSession is how long a member of these tests may be silent, and rawRebalance how long others wait for it.
-	rawSession, rawRebalance = 2 * time.Second, 5 * time.Second
+	rawSession, rawRebalance = 6 * time.Second, 10 * time.Second
 	rawPoll                  = 50 * time.Millisecond
-	rawPatience              = 30 * time.Second
+	rawPatience              = time.Minute
 )
 
 // rawMember is a member of a group that does nothing by itself.

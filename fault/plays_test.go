@@ -77,7 +77,7 @@ func repeat(s *system) {
 
 // jam has what shipping says pile up: the broker has no leader for it, for a moment.
 func jam(s *system) {
-	const refusals, orders = 3, 8
+	const refusals, orders = 5, 8
 	for range orders {
 		s.broker.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "ecommerce.shipping.status", Err: kerr.NotLeaderForPartition, Count: refusals})
 		s.reaches(s.place(s.routers[0], "pm_accepted", "BA1 1AA"), "DELIVERED")

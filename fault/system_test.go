@@ -42,10 +42,10 @@ const (
 	patience = 60 * time.Second
 	glance   = 3 * time.Second
 	// pause is the time between two looks.
-	pause = 50 * time.Millisecond
+	pause = 20 * time.Millisecond
 	// quietLooks with nothing new, quietPause apart, and a system is taken to be quiet: longer than the carrier's
 	// steps, and than a call that is tried again.
-	quietLooks = 4
+	quietLooks = 6
 	quietPause = 300 * time.Millisecond
 )
 
@@ -102,7 +102,7 @@ func (s *system) start() *router {
 	r := &router{url: freeAddress(s.t), admin: freeAddress(s.t), log: filepath.Join(s.t.TempDir(), "router.log")}
 	r.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(), "DATA_DIR=" + s.t.TempDir(), "MILLRACE_FAULT=" + s.mistake,
-		"KAFKA_BROKERS=" + s.broker.ListenAddrs()[0], "DATABASE_URL=" + s.dsn, "CARRIER_STEP=20ms", "HTTP_PORT=" + r.url[strings.LastIndex(r.url, ":")+1:], "ADMIN_ADDR=" + r.admin,
+		"KAFKA_BROKERS=" + s.broker.ListenAddrs()[0], "DATABASE_URL=" + s.dsn, "CARRIER_STEP=60ms", "HTTP_PORT=" + r.url[strings.LastIndex(r.url, ":")+1:], "ADMIN_ADDR=" + r.admin,
 	}
 	for _, name := range []string{"ORDER", "PAYMENT", "INVENTORY", "SHIPPING", "NOTIFICATION", "ANALYTICS"} {
 		r.env = append(r.env, name+"_PORT=0")

@@ -69,7 +69,7 @@ func TestWorkEndsWhenTheLeaseIsTaken(t *testing.T) {
 	eventually(t, func() bool { return w.atWork.Load() == 0 })
 	_, err = db.Exec(`UPDATE millrace.leases SET until = now()`)
 	need(t, err)
-	eventually(t, func() bool { return w.atWork.Load() == 1 && w.begun.Load() == 2 })
+	eventually(t, func() bool { return w.atWork.Load() == 1 && w.begun.Load() >= 2 })
 }
 
 func TestWorkEndsWhenTheLeaseCannotBeRenewed(t *testing.T) {

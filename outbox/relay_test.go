@@ -158,9 +158,9 @@ func TestAPartitionAndThenABrokerThatRefuseLeaveTheLogInOrder(t *testing.T) {
 	db := migrated(t)
 	b := &broker{}
 	var refusals atomic.Int64
-	began := time.Now()
+	start := sync.OnceValue(time.Now) // when it is asked first
 	b.setRefuse(func(r transport.Record) error {
-		since := time.Since(began)
+		since := time.Since(start())
 		if since < 400*time.Millisecond && len(r.Key)%2 == 0 || since > 400*time.Millisecond && since < time.Second {
 			refusals.Add(1)
 			return kerr.NotEnoughReplicas
@@ -173,7 +173,7 @@ func TestAPartitionAndThenABrokerThatRefuseLeaveTheLogInOrder(t *testing.T) {
 	want := writers(t, db, 20, 20, 16, func(outboxRow) { r.Wake() }) // key-9 and key-10 differ in length
 	oldest, err := r.OldestUnsent(t.Context())
 	need(t, err)
-	if time.Since(began) < time.Second && oldest.IsZero() {
+	if time.Since(start()) < time.Second && oldest.IsZero() {
 		t.Error("what a broker refuses for a while is lag: deadlines must wait for it")
 	}
 	eventually(t, func() bool { return unsent(t, db) == 0 })

@@ -12,7 +12,7 @@ import (
 
 // patience is how long something may take that has to happen; silence is how long nothing must.
 const (
-	patience = 10 * time.Second
+	patience = time.Minute
 	silence  = 100 * time.Millisecond
 )
 

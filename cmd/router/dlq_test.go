@@ -67,7 +67,7 @@ func (in *installation) command(ctx context.Context, args ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = in.env
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 30 * time.Second
 	return cmd
 }
 

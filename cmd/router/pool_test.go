@@ -31,7 +31,7 @@ func TestASilentDatabaseIsAnError(t *testing.T) {
 
 // One that falls silent later, as a frozen or vanished host does. What waited is tried again elsewhere.
 func TestADatabaseThatFallsSilentIsGivenUp(t *testing.T) {
-	db, err := openPool(t.Context(), testserver.PostgresDSN(t), 1, 100*time.Millisecond)
+	db, err := openPool(t.Context(), testserver.PostgresDSN(t), 1, 2*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

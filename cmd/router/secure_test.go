@@ -81,9 +81,10 @@ func TestServeWithEverythingLocked(t *testing.T) {
 			maps.Copy(settings, test.settings)
 			router := startServe(t, settings)
 
-			if status, body := router.ask(t, "GET", router.admin+"/readyz?verbose", "", nil); status != http.StatusOK {
-				t.Errorf("readyz: %d %s", status, body)
-			}
+			eventually(t, "it is ready", func() bool {
+				status, _ := router.ask(t, "GET", router.admin+"/readyz?verbose", "", nil)
+				return status == http.StatusOK
+			})
 			as := func(scope string) func(*http.Request) {
 				return func(r *http.Request) { test.credential(t, r, scope) }
 			}

@@ -116,7 +116,7 @@ func TestVerifyOnARealSystem(t *testing.T) {
 // goThrough has orders of every kind go through a system, until that has come to rest. verify looks all the while.
 func goThrough(t *testing.T, orders int, settings map[string]string) {
 	t.Helper()
-	maps.Copy(settings, map[string]string{"CARRIER_STEP": "20ms", "PAYMENT_DEADLINE": "2s", "ORDER_DEADLINE": "20s"})
+	maps.Copy(settings, map[string]string{"CARRIER_STEP": "20ms", "PAYMENT_DEADLINE": "6s", "ORDER_DEADLINE": "30s"})
 	system := startServe(t, settings)
 	for name, value := range settings { // where verify looks
 		t.Setenv(name, value)

@@ -28,11 +28,11 @@ func TestConformanceOnRealKafka(t *testing.T) {
 	transporttest.Run(t, func(t *testing.T) transporttest.Fixture { return fixture(t, testserver.RealKafka(t)) })
 }
 
-// quick is a configuration for tests: short waits, and no log.
+// quick is a configuration for tests: short waits, and no log. A session is long enough for a machine that stands still for a moment.
 func quick(brokers ...string) kafka.Config {
 	return kafka.Config{
 		Brokers: brokers, Logger: slog.New(slog.DiscardHandler),
-		HeartbeatInterval: 100 * time.Millisecond, SessionTimeout: 2 * time.Second, RebalanceTimeout: 2 * time.Second,
+		HeartbeatInterval: 100 * time.Millisecond, SessionTimeout: 5 * time.Second, RebalanceTimeout: 2 * time.Second,
 		NackBackoff: 2 * time.Millisecond,
 	}
 }

@@ -80,7 +80,19 @@ func TestARefusingBrokerLeavesTheLogInOrder(t *testing.T) {
 			broker := cluster.ListenAddrs()[0]
 			publisher := setUp(t, broker, "events")
 			fault := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Partitions: []int32{1}, Err: refusal, Count: -1})
-			time.AfterFunc(time.Second, fault.Remove)
+			published, done := context.WithCancel(t.Context())
+			var lifts sync.WaitGroup
+			lifts.Go(func() { // a second after it was met first
+				tick := time.NewTicker(10 * time.Millisecond)
+				defer tick.Stop()
+				var end time.Time
+				for published.Err() == nil && (end.IsZero() || time.Now().Before(end)) {
+					if <-tick.C; end.IsZero() && fault.Hits() > 0 {
+						end = time.Now().Add(time.Second)
+					}
+				}
+				fault.Remove()
+			})
 			var calls sync.WaitGroup
 			for part := range 5 { // several calls at once, each with keys of its own
 				calls.Go(func() {
@@ -99,6 +111,8 @@ func TestARefusingBrokerLeavesTheLogInOrder(t *testing.T) {
 				})
 			}
 			calls.Wait()
+			done()
+			lifts.Wait()
 			if fault.Hits() == 0 {
 				t.Fatal("the broker refused nothing; this test shows nothing")
 			}

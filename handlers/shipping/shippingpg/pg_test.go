@@ -38,6 +38,12 @@ type system struct {
 // newSystem runs a whole shipping service: store, executor and simulated carrier.
 func newSystem(t *testing.T) system {
 	t.Helper()
+	return newSystemAt(t, step)
+}
+
+// newSystemAt has a carrier of another pace.
+func newSystemAt(t *testing.T, step time.Duration) system {
+	t.Helper()
 	db := testserver.Postgres(t)
 	if err := outbox.Migrate(t.Context(), db, outbox.Schema, outbox.Migrations()); err != nil {
 		t.Fatal(err)
@@ -140,7 +146,8 @@ func TestParcelsFareAsTheirPostalCodeSays(t *testing.T) {
 // TestPastRecall goes the longest way there is: cancelled, not stopped, not called back,
 // resolved by an operator; and each status is said once, in order.
 func TestPastRecall(t *testing.T) {
-	s := newSystem(t)
+	const unhurried = 5 * time.Second // it must not arrive before it is called back
+	s := newSystemAt(t, unhurried)
 	id := orderID(1)
 	s.initiate(id, simulator.NoRecall)
 	s.cancel(id)
