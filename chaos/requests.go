@@ -66,8 +66,9 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// asksEach sends the last order that has a key once more, to each replica: all is healed, so each has to answer.
-func (l *load) asksEach(ctx context.Context) {
+// asksEach sends the last order that has a key once more, to each replica: all is healed, so each has to answer, at the latest when the
+// weather is fine again.
+func (l *load) asksEach(ctx context.Context, healed time.Time) {
 	l.mu.Lock()
 	o := l.last
 	l.mu.Unlock()
@@ -75,14 +76,20 @@ func (l *load) asksEach(ctx context.Context) {
 		return
 	}
 	for _, at := range l.replicas {
-		status, answer, err := l.send(ctx, at.url, request{method: http.MethodPost, path: "/orders", body: o.body, key: o.key})
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			l.surprised(fmt.Errorf("POST /orders at %s, when all was healed: %w", at.name, err))
-		case status != http.StatusAccepted || !bytes.Contains(answer, []byte(o.id)):
-			l.surprised(fmt.Errorf("POST /orders at %s, when all was healed, was answered with %d, and not with the order %s that has its key: %s", at.name, status, o.id, answer))
+		for {
+			status, answer, err := l.send(ctx, at.url, request{method: http.MethodPost, path: "/orders", body: o.body, key: o.key})
+			switch {
+			case err == nil && status == http.StatusAccepted && bytes.Contains(answer, []byte(o.id)):
+			case time.Since(healed) < fineAfter && sleep(ctx, retryLongest):
+				continue
+			case ctx.Err() != nil:
+				return
+			case err != nil:
+				l.surprised(fmt.Errorf("POST /orders at %s, when all was healed: %w", at.name, err))
+			default:
+				l.surprised(fmt.Errorf("POST /orders at %s, when all was healed, was answered with %d, and not with the order %s that has its key: %s", at.name, status, o.id, answer))
+			}
+			break
 		}
 	}
 }

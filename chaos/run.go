@@ -201,9 +201,12 @@ func (r *run) underLoad(ctx context.Context, schedule []Planned) error {
 	}
 	healed := time.Now()
 	if err := r.system.awaitQuiet(ctx, r.say, quiet{}); err != nil { // what is delivered again is judged when it has been heard again
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		r.wrong("%v", err)
 	}
-	r.load.asksEach(ctx)
+	r.load.asksEach(ctx, healed)
 	verdict, err := r.system.verify(ctx)
 	stopWatching()
 	watching.Wait()

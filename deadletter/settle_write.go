@@ -89,7 +89,7 @@ const (
 	UPDATE deadletter.letters l SET status = 'resolved', retry_at = NULL, closed_at = now() FROM d
 	WHERE l.id = d.id AND (l.status = 'redriving' OR l.status = 'retrying' AND l.original IS NOT NULL) RETURNING d.*)
 INSERT INTO deadletter.steps (letter_id, who, action, reason, detail) SELECT id, $4, 'resolved', why, detail FROM done`
-	removeParked = `DELETE FROM deadletter.letters WHERE id = ANY($1::uuid[]) AND status IN ('parked', 'retrying') AND original IS NULL`
+	removeParked = `DELETE FROM deadletter.letters WHERE id = ANY($1::uuid[]) AND (status = 'parked' OR status = 'retrying' AND original IS NULL)`
 	markFailed   = `WITH d AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::json[])
 	AS d(id, attempts, error_type, error, fingerprint, first_failed_at, last_failed_at, version, detail)), failed AS (
 	UPDATE deadletter.letters l SET status = 'new', retry_at = NULL, attempts = d.attempts, error_type = d.error_type, error = d.error, fingerprint = d.fingerprint,

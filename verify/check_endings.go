@@ -81,7 +81,7 @@ func (o *order) reasons(l *look) (list []string) {
 		case !slices.Contains(core, one.Service): // nobody waits for what it says
 		case one.open() && one.Status != letterParked:
 			list = append(list, "held up by "+one.where())
-		case one.Status == letterDropped && !o.isGivenUpUnread(one):
+		case one.Status == letterDropped && !isGivenUpUnread(one):
 			list = append(list, "somebody gave up "+one.where())
 		}
 	}
@@ -100,6 +100,11 @@ func (o *order) reasons(l *look) (list []string) {
 	}
 	if l.atRest {
 		return list
+	}
+	for _, n := range o.Lanes {
+		if n.Due != 0 && slices.Contains(core, n.Service) && l.late(n.Service, n.Due) == 0 {
+			list = append(list, fmt.Sprintf("%s goes on with what waited behind a letter", n.Service))
+		}
 	}
 	for i := range o.Unsent {
 		if r := &o.Unsent[i]; l.late(r.Source, r.Stamp) == 0 {

@@ -96,7 +96,7 @@ func (o *order) checkLanes(f *findings) {
 		switch {
 		case at < 0:
 			f.wrong(i9, o, []string{one.where()}, "it is open, and has no lane: nobody will ever try it")
-		case one.Status != letterNew && !o.Lanes[at].Due:
+		case one.Status != letterNew && o.Lanes[at].Due == 0:
 			f.wrong(i9, o, []string{one.where()}, "it comes next in its lane and waits for nobody, but the lane stands still")
 		}
 	}
@@ -113,8 +113,8 @@ func (o *order) headOf(s service, laneID id) *letter {
 }
 
 // checkTurns: what waits at a service waits in the order of the log, and nothing behind it was processed: nothing that comes after it in
-// its topic, and nothing that came into any topic when it had been put aside already. Of what lay in other topics by then, nobody can
-// tell afterwards which came first.
+// its topic, and nothing that was said, in any topic, when it had been put aside already. Of what had been said by then, nobody can tell
+// afterwards which came first.
 func (o *order) checkTurns(l *look, f *findings) {
 	for i := range o.Letters {
 		one := &o.Letters[i]
@@ -133,7 +133,7 @@ func (o *order) checkTurns(l *look, f *findings) {
 		}
 		for _, r := range o.events {
 			behind := flow[r.Kind].topic == one.Topic && r.Partition == one.Partition && r.Offset > one.Offset
-			later := hears(one.Service, r.Kind) && r.Stamp > one.Recorded+slack && l.firstIsFirst(r)
+			later := r.ours() && hears(one.Service, r.Kind) && r.At > one.Recorded+slack // a stranger may say any time of its records
 			if r.Row == 0 && (behind || later) && o.heard[one.Service][r.ID] && o.letterAt(one.Service, r.ID) == nil {
 				f.wrong(i9, o, []string{one.where(), r.where()}, "%s processed the second although the first, which came before it, is not settled", one.Service)
 			}

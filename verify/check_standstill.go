@@ -32,6 +32,11 @@ func checkStandstill(o *order, l *look, f *findings) {
 			late([]string{c.where()}, l.late(c.Service, c.Stamp), "it has waited in the outbox to be published")
 		}
 	}
+	for _, n := range o.Lanes {
+		if n.Due != 0 && l.late(n.Service, n.Due) > 0 {
+			late(nil, l.late(n.Service, n.Due), "%s could go on with what it has put aside, and nobody does", n.Service)
+		}
+	}
 	for s := range services {
 		if unheard, since := o.unheard(s, l); len(unheard) > 0 {
 			late(unheard, since, "%s has not heard of it what lies in the log", s)

@@ -268,7 +268,7 @@ var damages = []damage{
 	{"a park mark is lost", func(w *world) { w.parked.row(payments).Parked = false }, i9, "its row is not parked"},
 	{"a park mark stays", func(w *world) { w.paid.row(shipping).Parked = true }, i9, "no letter holds it up"},
 	{"a lane is lost", func(w *world) { w.parked.Lanes = nil }, i9, "has no lane"},
-	{"a lane stays", func(w *world) { w.paid.Lanes = []lane{{shipping, w.paid.ID, true, false}} }, i9, "nothing in it is open"},
+	{"a lane stays", func(w *world) { w.paid.Lanes = []lane{{shipping, w.paid.ID, true, 0}} }, i9, "nothing in it is open"},
 	{"a lane stands still", func(w *world) { w.parked.Letters[0].Status = letterRedriving }, i9, "but the lane stands still"},
 	{"a letter has no copy", func(w *world) { w.parked.Copies = nil }, i9, "dlq.payment-service has no copy of it"},
 	{"a letter is lost", func(w *world) {
@@ -288,16 +288,16 @@ var damages = []damage{
 		s := w.paid
 		s.putAside(orders, s.event(shippingStatus, parcelShipped), letterNew)
 		s.row(orders).Parked = true
-		s.Lanes = []lane{{orders, s.ID, true, false}}
+		s.Lanes = []lane{{orders, s.ID, true, 0}}
 		s.Copies = []letterCopy{{Service: orders, Letter: s.Letters[0].ID, Stamp: s.at}}
 	}, i9, "order processed the second although the first"},
 	{"a message of another topic overtook a letter", func(w *world) {
 		s := w.paid
 		s.putAside(orders, s.event(inventoryReserved), letterNew)
 		s.row(orders).Parked = true
-		s.Lanes = []lane{{orders, s.ID, true, false}}
+		s.Lanes = []lane{{orders, s.ID, true, 0}}
 		s.Copies = []letterCopy{{Service: orders, Letter: s.Letters[0].ID, Stamp: s.at}}
-		s.event(shippingStatus, parcelDelivered).Stamp = s.Letters[0].Recorded + 2*slack
+		s.Letters[0].Recorded = s.event(shippingStatus, parcelDelivered).At - 2*slack
 	}, i9, "order processed the second although the first"},
 	{"a redrive came behind what waited for it", func(w *world) {
 		s := w.paid
@@ -315,7 +315,7 @@ var damages = []damage{
 			s.Copies = append(s.Copies, letterCopy{Service: orders, Letter: s.Letters[len(s.Letters)-1].ID, Stamp: s.at})
 		}
 		s.row(orders).Parked = true
-		s.Lanes = []lane{{orders, s.ID, true, false}}
+		s.Lanes = []lane{{orders, s.ID, true, 0}}
 	}, i9, "in another order than the log's"},
 
 	{"an event has another correlation id", func(w *world) { w.paid.event(paymentSucceeded).Correlation = "another" }, i11, `PaymentSucceeded has the correlation id "another"`},

@@ -18,6 +18,8 @@ func (s *story) strange(k kind, readable bool) *record {
 func (s *story) givesUpUnread(r *record) {
 	for _, of := range flow[r.Kind].consumers {
 		s.putAside(of, r, letterDropped)
+		one := &s.Letters[len(s.Letters)-1]
+		one.Ordered, one.Lane = false, one.ID
 		s.row(of).Processed = append(s.row(of).Processed, r.ID)
 	}
 }

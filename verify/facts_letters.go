@@ -69,15 +69,16 @@ type lane struct {
 	Service service
 	ID      id
 	Ordered bool
-	// Due: it goes on by itself, sooner or later.
-	Due bool
+	// Due is when it goes on by itself, or, where somebody is at it, until when that is sure, in microseconds; 0: it waits for somebody.
+	Due int64
 }
 
 // Code codes the fields.
 func (l *lane) Code(c *spill.Coder) {
 	spill.Number(c, &l.Service)
 	c.ID((*[16]byte)(&l.ID))
-	c.Flags(&l.Ordered, &l.Due)
+	c.Flags(&l.Ordered)
+	spill.Number(c, &l.Due)
 }
 
 // letterCopy is a letter's copy in dlq.<group>, or on its way there.

@@ -67,7 +67,7 @@ func TestASystemThatGoesOnIsNoViolation(t *testing.T) {
 		}, 0},
 		"a redriven message is processed, and its letter not yet settled": {func(w *world) {
 			w.parked.Letters[0].Status = letterRedriving
-			w.parked.Lanes[0].Due = true
+			w.parked.Lanes[0].Due = now
 			w.parked.hears(payments, w.parked.event(paymentInitiated))
 			w.parked.hears(payments, w.parked.event(orderCancelled))
 		}, 0},
@@ -177,7 +177,7 @@ func TestWhatPeopleDecideIsNotJudged(t *testing.T) {
 			s.putAside(orders, s.event(shippingStatus, parcelShipped), letterNew)
 			s.Letters[0].Touched = true
 			s.row(orders).Parked = true
-			s.Lanes = []lane{{orders, s.ID, true, false}}
+			s.Lanes = []lane{{orders, s.ID, true, 0}}
 			s.Copies = []letterCopy{{Service: orders, Letter: s.Letters[0].ID, Stamp: s.at}}
 		},
 		"a letter of an unreadable message was dropped": func(w *world) {

@@ -151,7 +151,7 @@ func (o *order) foreign(list ...service) bool {
 	return slices.ContainsFunc(o.events, func(r *record) bool {
 		return !r.ours() && slices.ContainsFunc(list, func(s service) bool {
 			if !hears(s, r.Kind) || !r.Readable || !leavesTrace(s, r) {
-				return o.heard[s][r.ID] && !o.isGivenUpUnread(o.letterAt(s, r.ID))
+				return o.heard[s][r.ID] && !isGivenUpUnread(o.letterAt(s, r.ID))
 			}
 			return true
 		})
@@ -161,7 +161,7 @@ func (o *order) foreign(list ...service) bool {
 // meddled tells whether somebody decided about a message of it at one of these services: gave it up, or changed it.
 func (o *order) meddled(list ...service) bool {
 	return slices.ContainsFunc(list, o.hasDecided) || slices.ContainsFunc(o.Letters, func(l letter) bool {
-		return (l.Touched || l.Status == letterDropped) && slices.Contains(list, l.Service) && !o.isGivenUpUnread(&l)
+		return (l.Touched || l.Status == letterDropped) && slices.Contains(list, l.Service) && !isGivenUpUnread(&l)
 	})
 }
 
@@ -183,7 +183,7 @@ func (o *order) letterAt(s service, message id) *letter {
 
 // hasHeard tells whether a service is done with an event, or has put it aside, or has nothing to do with it.
 func (o *order) hasHeard(s service, r *record) bool {
-	return o.heard[s][r.ID] || o.letterAt(s, r.ID) != nil || !leavesTrace(s, r)
+	return o.heard[s][r.ID] || o.letterAt(s, r.ID) != nil || o.hasDecided(s) || !leavesTrace(s, r)
 }
 
 // core are the services between which the saga goes to and fro.
@@ -229,10 +229,10 @@ func (o *order) nobodyReads(l *letter) bool {
 	return r != nil && !r.ours() && !r.Readable
 }
 
-// isGivenUpUnread tells whether somebody has dropped a letter that nobody reads, as it came: it was nothing to the service, and counts
-// as processed there only so that it does not come again.
-func (o *order) isGivenUpUnread(l *letter) bool {
-	return l != nil && l.Status == letterDropped && !l.Touched && o.nobodyReads(l)
+// isGivenUpUnread tells whether somebody has dropped a letter of which nobody can tell what order it is about, as it came: it was
+// nothing to this one, and counts as processed only so that it does not come again.
+func isGivenUpUnread(l *letter) bool {
+	return l != nil && l.Status == letterDropped && !l.Touched && !l.Ordered
 }
 
 // since is the earliest time at which anything is known of the order; 0 if its rows are unknown.

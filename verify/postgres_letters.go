@@ -57,16 +57,20 @@ func home(key []byte, message id) id {
 // lanes reads what is held up. A lane of a message without an order has the letter's id; the facts
 // about that letter lie elsewhere, so it is looked up.
 func (r *reader) lanes(ctx context.Context) error {
-	query := `SELECT n.service, n.lane, n.order_id IS NOT NULL, n.due_at IS NOT NULL, l.key, coalesce(l.message_id, '') FROM ` + tableLanes + ` n
+	query := `SELECT n.service, n.lane, n.order_id IS NOT NULL, CASE WHEN n.due_at IS NOT NULL THEN greatest(n.due_at, n.lease_until) END, l.key, coalesce(l.message_id, '') FROM ` + tableLanes + ` n
 LEFT JOIN ` + tableLetters + ` l ON n.order_id IS NULL AND l.id = n.lane`
 	var name, laneID, message string
 	var key sql.RawBytes
 	return r.each(ctx, tableLanes, query, func(scan func(...any) error) error {
 		var f lane
-		if err := scan(&name, &laneID, &f.Ordered, &f.Due, &key, &message); err != nil {
+		var due sql.NullTime
+		err := scan(&name, &laneID, &f.Ordered, &due, &key, &message)
+		if err != nil {
 			return err
 		}
-		var err error
+		if due.Valid {
+			f.Due = micros(due.Time)
+		}
 		if f.ID, err = uuidOf(laneID); err != nil {
 			return err
 		}

@@ -102,6 +102,28 @@ func TestAnOrderMayBeOlderByWhatLagsTook(t *testing.T) {
 	}
 }
 
+// What waited behind a letter goes on by itself when the letter is settled: for a while that is a reason, and then a standstill.
+func TestWhatMayGoOnBehindALetter(t *testing.T) {
+	for ago, want := range map[int64][]string{0: nil, DefaultPatience.Microseconds() + second: {i6}} {
+		w := newWorld()
+		s := w.parked
+		s.Letters[0].Status = letterDropped // as it came, of nobody knows whose
+		s.Letters[0].Ordered, s.Letters[0].Lane = false, s.Letters[0].ID
+		s.row(payments).Processed = append(s.row(payments).Processed, s.Letters[0].Message)
+		s.Lanes[0].Due = now - ago
+		f := w.check()
+		if got := violated(f); !slices.Equal(got, want) {
+			t.Errorf("for %d s: violated %v, want %v\n%s", ago/second, got, want, f.text())
+		}
+		if ago == 0 && (len(f.list) != 1 || f.list[0].Reasons[0] != "payment goes on with what waited behind a letter") {
+			t.Errorf("listed: %+v", f.list)
+		}
+		if ago > 0 && f.of(i6).passing != 1 {
+			t.Errorf("%d may pass, want it to", f.of(i6).passing)
+		}
+	}
+}
+
 func TestReasonsAreNamed(t *testing.T) {
 	w := newWorld()
 	s := w.begun
@@ -110,7 +132,8 @@ func TestReasonsAreNamed(t *testing.T) {
 	r := *s.event(orderCreated)
 	r.Row, r.Offset = 4, 0
 	s.Unsent = []record{r}
-	s.Letters = []letter{{Service: shipping, Message: anyID(), Status: letterDropped, Topic: "t"}, {Service: notification, Message: anyID(), Status: letterDropped}}
+	s.Letters = []letter{{Service: shipping, Ordered: true, Message: anyID(), Status: letterDropped, Topic: "t"}, {Service: notification, Message: anyID(), Status: letterDropped}}
+	s.row(shipping).Processed = []id{s.Letters[0].Message}
 	f := passes(t, w)
 	if f.lists != 2 {
 		t.Fatalf("%d are listed, want the parked one and this one: %+v", f.lists, f.list)

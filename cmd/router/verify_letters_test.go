@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -86,6 +87,9 @@ func TestVerifyWithDeadLetters(t *testing.T) {
 	var r *verify.Report
 	eventually(t, "nothing stands still, and each order has its reason", func() bool {
 		r = verified(t, "--patience", "1s")
+		if bad := slices.DeleteFunc(violated(r), func(id string) bool { return id == "I6" }); len(bad) > 0 { // a busy machine may stand still for a second
+			t.Fatalf("while orders are held up:\n%s", examples(t, r))
+		}
 		return r.OK && r.ListedCount == orders
 	})
 	must(`ALTER TABLE shipping.shipments DROP CONSTRAINT broken`)
