@@ -206,8 +206,8 @@ func scenarioTable(b *strings.Builder, results []Result) {
 		}
 		sums[at].add(r)
 	}
-	b.WriteString("## Runs\n\nRecovery is from the end of a fault to the next step of the service that takes longest for it (where no commit is named: of the order service), the median and the longest; standstill is the longest time, faults included, in which no order got on at the order service. " +
-		"*Doubled* are records that lie in the log more than once, which nobody may notice. A commit with a plus had changes beside it; – are results from before it was kept, and before open letters, reasons of open orders, ends of routers and answers in fine weather were judged; `crash-points`, `full-replay`, `retention-passed` and `stuck-consumer` were less then than what they are called.\n\n" +
+	b.WriteString("## Runs\n\nRecovery is from the end of a fault to the next step of the service that takes longest for it, the median and the longest; standstill is the longest time, faults included, in which no order got on at the order service. " +
+		"*Doubled* are records that lie in the log more than once, which nobody may notice. A commit with a plus had changes beside it.\n\n" +
 		"| # | scenario | commit | broker | seeds | load | orders/s | orders | faults | doubled | violations | recovery | standstill | besides |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, s := range slices.Concat(Scenarios(), []Scenario{Random(), Quick()}) {
 		if s.Elsewhere != "" {
