@@ -135,15 +135,30 @@ func (b *rebuild) read(ctx context.Context, tx *sql.Tx, marks *outbox.Marks, lan
 	if b.done, err = doneIDs(ctx, tx, marks, all); err != nil {
 		return err
 	}
-	waiting, err := letters(ctx, tx, "service = $1 AND lane = ANY($2::uuid[]) AND "+open+" ORDER BY lane, position", b.service, ids)
+	b.open, err = openPlaces(ctx, tx, b.service, ids)
+	return err
+}
+
+// openPlaces reads, lane by lane, where what is open came from and how it stands. Nothing else of it is needed, and bodies are large.
+func openPlaces(ctx context.Context, tx *sql.Tx, service string, lanes outbox.UUIDArray) (map[string][]*Letter, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT id, lane, topic, partition, kafka_offset, status FROM deadletter.letters WHERE service = $1 AND lane = ANY($2::uuid[]) AND "+
+		open+" ORDER BY lane, position", service, lanes)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("read what is open: %w", err)
 	}
-	b.open = map[string][]*Letter{}
-	for _, l := range waiting {
-		b.open[l.lane()] = append(b.open[l.lane()], l)
+	defer rows.Close()
+	list := map[string][]*Letter{}
+	for rows.Next() {
+		l := &Letter{}
+		if err := rows.Scan(&l.ID, &l.Lane, &l.Topic, &l.Partition, &l.Offset, &l.Status); err != nil {
+			return nil, fmt.Errorf("read what is open: %w", err)
+		}
+		list[l.Lane] = append(list[l.Lane], l)
 	}
-	return nil
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read what is open: %w", err)
+	}
+	return list, nil
 }
 
 // plan decides what becomes of a lane.
@@ -190,8 +205,12 @@ func (b *rebuild) plan(lane LostLane, marked map[event.OrderID]bool) {
 	if lane.OrderID != "" {
 		marked[lane.OrderID] = true
 	}
+	isOpen := map[*Letter]bool{}
+	for _, l := range b.open[lane.ID] {
+		isOpen[l] = true
+	}
 	for _, l := range order {
-		if !b.known[l.ID] {
+		if !isOpen[l] { // what is open stays as it is
 			b.put(l, l.Status, from[l.ID])
 		}
 	}

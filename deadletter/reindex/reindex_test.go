@@ -365,8 +365,12 @@ func TestLargeLettersComeBackInRounds(t *testing.T) {
 	if n := one[int](s, "SELECT max(n) FROM (SELECT sum(length(payload)) AS n FROM deadletter.letters GROUP BY xmin::text) AS t"); n > size {
 		t.Errorf("one transaction wrote %d bytes, want one letter of %d: it has five seconds, whatever the machine", n, size)
 	}
+	steps := one[int](s, "SELECT count(*) FROM deadletter.steps")
 	if report := s.reindex(false); report.New != 0 || report.Known != letters {
 		t.Errorf("the same again: %+v", report)
+	}
+	if n := one[int](s, "SELECT count(*) FROM deadletter.steps"); n != steps {
+		t.Errorf("the same again wrote %d steps: it changes nothing", n-steps)
 	}
 }
 
