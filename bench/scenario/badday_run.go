@@ -143,7 +143,10 @@ func (b *badDayRun) flow(ctx context.Context, f *flood) error {
 	return errors.Join(err, b.load.Await(ctx, b.load.Accepted())) // what piled up beside it is over, too
 }
 
-// healthy measures the other orders meanwhile.
+// placedSince tells whether a span has an order of which its latency can tell.
+const placedSince = `SELECT EXISTS (SELECT FROM orders.history WHERE type = 'Placed' AND at >= $1)`
+
+// healthy measures the other orders meanwhile, one at least.
 func (b *badDayRun) healthy(ctx context.Context, name string, meanwhile func() error) error {
 	from, err := b.system.shop.Now(ctx)
 	if err != nil {
@@ -151,6 +154,12 @@ func (b *badDayRun) healthy(ctx context.Context, name string, meanwhile func() e
 	}
 	first, began := b.load.Finished(), time.Now()
 	if err := meanwhile(); err != nil {
+		return err
+	}
+	if err := b.until(ctx, func() (placed bool, err error) { // on a slow machine none may have been yet
+		err = b.round.DB.QueryRowContext(ctx, placedSince, from).Scan(&placed)
+		return placed, err
+	}); err != nil {
 		return err
 	}
 	b.values["orders_per_second_"+name] = float64(b.load.Finished()-first) / time.Since(began).Seconds()
