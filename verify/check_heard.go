@@ -58,7 +58,7 @@ func (o *order) heardInOrder(s service, r *row, l *look, f *findings) {
 func (o *order) heardNothingElse(s service, r *row, l *look, sum *sums, f *findings) {
 	for _, cause := range r.Processed {
 		at, ok := cause.madeAt()
-		if !ok || o.lookup[cause] != nil || o.letterAt(s, cause) != nil || o.hasDecided(s) {
+		if !ok || o.lookup[cause] != nil || o.letterAt(s, cause) != nil || o.hasDecided(s) && l.outlived(s, at) {
 			continue
 		}
 		if l.mayBeGone(s, hears, o.ID, at) {

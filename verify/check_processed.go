@@ -15,7 +15,7 @@ func checkProcessed(o *order, l *look, f *findings) {
 			f.count.Foreign++
 		}
 		for _, s := range flow[r.Kind].consumers {
-			if !l.has(s) || !leavesTrace(s, r) || l.tooOld(s, r) {
+			if !l.has(s) || !leavesTrace(s, r) || o.tooOld(s, r, l) {
 				continue
 			}
 			done := l.done(s, r)

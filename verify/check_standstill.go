@@ -48,7 +48,7 @@ func checkStandstill(o *order, l *look, f *findings) {
 // is said to be done with is I8's, and a stranger's record may say any time of itself.
 func (o *order) unheard(s service, l *look) (where []string, since time.Duration) {
 	for _, r := range o.events {
-		if r.Row != 0 || !r.ours() || !hears(s, r.Kind) || l.done(s, r) || o.hasHeard(s, r) || l.tooOld(s, r) {
+		if r.Row != 0 || !r.ours() || !hears(s, r.Kind) || l.done(s, r) || o.hasHeard(s, r) || o.tooOld(s, r, l) {
 			continue
 		}
 		if late := l.late(s, r.Stamp); late > 0 {

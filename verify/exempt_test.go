@@ -121,3 +121,33 @@ func TestExemptionsAreCounted(t *testing.T) {
 		})
 	}
 }
+
+// That somebody decided about an order long ago excuses what is as old as that, and nothing younger.
+func TestADecisionOfLongAgoExcusesWhatIsAsOld(t *testing.T) {
+	for name, c := range map[string]struct {
+		do   func(s *story, at int64)
+		want string
+	}{
+		"a message that its service has nothing of": {func(s *story, at int64) {
+			r := s.event(inventoryUpdate)
+			s.unhear(inventory, r)
+			r.Stamp = at
+		}, i8},
+		"a message that is nowhere": {func(s *story, at int64) {
+			heard := anyID()
+			for i := range 6 { // a UUIDv7 begins with its time, in milliseconds
+				heard[i] = byte(at / 1000 >> (8 * (5 - i)))
+			}
+			s.row(inventory).Processed = append(s.row(inventory).Processed, heard)
+		}, i7},
+	} {
+		for age, want := range map[int64]string{lettersKept.Microseconds() + second: "", lettersKept.Microseconds() - second: c.want} {
+			w := newWorld()
+			w.paid.Decided = []decided{{inventory}}
+			c.do(w.paid, now-age)
+			if got := strings.Join(violated(w.check()), " "); got != want {
+				t.Errorf("%s, %d s old: violated %q, want %q", name, age/second, got, want)
+			}
+		}
+	}
+}

@@ -148,6 +148,15 @@ func offsets(listed kadm.ListedOffsets, err error) (kadm.ListedOffsets, error) {
 	return listed, err
 }
 
+// startsOf asks where the topics' partitions start.
+func (l *eventLog) startsOf(ctx context.Context, topics []string) (kadm.ListedOffsets, error) {
+	listed, err := offsets(l.admin.ListStartOffsets(ctx, topics...))
+	if err != nil {
+		return nil, fmt.Errorf("ask for the starts of the topics: %w", err)
+	}
+	return listed, nil
+}
+
 // judgeHoles asks where the partitions start now that they are read, where something is missing in them.
 func (l *eventLog) judgeHoles(ctx context.Context) error {
 	var topics []string
@@ -162,9 +171,9 @@ func (l *eventLog) judgeHoles(ctx context.Context) error {
 		return nil
 	}
 	return patiently(ctx, func(ctx context.Context) error {
-		starts, err := offsets(l.admin.ListStartOffsets(ctx, topics...))
+		starts, err := l.startsOf(ctx, topics)
 		if err != nil {
-			return fmt.Errorf("ask for the starts of the topics: %w", err)
+			return err
 		}
 		starts.Each(func(start kadm.ListedOffset) {
 			if p := l.parts[start.Topic][start.Partition]; p != nil {
@@ -182,9 +191,9 @@ func (l *eventLog) noteStarts(ctx context.Context) error {
 		return nil
 	}
 	return patiently(ctx, func(ctx context.Context) error {
-		listed, err := offsets(l.admin.ListStartOffsets(ctx, topics...))
+		listed, err := l.startsOf(ctx, topics)
 		if err != nil {
-			return fmt.Errorf("ask for the starts of the topics: %w", err)
+			return err
 		}
 		l.starts = map[string]map[int32]int64{}
 		listed.Each(func(start kadm.ListedOffset) {
@@ -251,9 +260,9 @@ func (l *eventLog) noteEnds(ctx context.Context) error {
 		return nil
 	}
 	return patiently(ctx, func(ctx context.Context) error {
-		starts, err := offsets(l.admin.ListStartOffsets(ctx, topics...))
+		starts, err := l.startsOf(ctx, topics)
 		if err != nil {
-			return fmt.Errorf("ask for the starts of the topics: %w", err)
+			return err
 		}
 		written, err := offsets(l.admin.ListEndOffsets(ctx, topics...))
 		if err != nil {

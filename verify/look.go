@@ -116,9 +116,13 @@ func (l *look) firstIsFirst(r *record) bool {
 	return gone == 0 || r.At > gone+slack
 }
 
-// tooOld is for a message that nobody can read: when its letter has gone, a service has nothing left of it.
-func (l *look) tooOld(s service, r *record) bool {
-	return !r.Readable && r.Stamp < l.at[s]-lettersKept.Microseconds()
+// outlived tells whether something is older than a settled letter about it would be kept.
+func (l *look) outlived(s service, at int64) bool { return at < l.at[s]-lettersKept.Microseconds() }
+
+// tooOld is for a message that nobody can read, or about whose order somebody has decided: when its letter has gone, a service may
+// have nothing left of it. What is younger still has its letter.
+func (o *order) tooOld(s service, r *record, l *look) bool {
+	return (!r.Readable || o.hasDecided(s)) && l.outlived(s, r.Stamp)
 }
 
 // done tells whether a service said, before its rows were read, that it was done with a record.

@@ -183,7 +183,7 @@ func (o *order) letterAt(s service, message id) *letter {
 
 // hasHeard tells whether a service is done with an event, or has put it aside, or has nothing to do with it.
 func (o *order) hasHeard(s service, r *record) bool {
-	return o.heard[s][r.ID] || o.letterAt(s, r.ID) != nil || o.hasDecided(s) || !leavesTrace(s, r)
+	return o.heard[s][r.ID] || o.letterAt(s, r.ID) != nil || !leavesTrace(s, r)
 }
 
 // core are the services between which the saga goes to and fro.
